@@ -1,0 +1,53 @@
+"""The grid of anchors over a feature map.
+
+Shape letters are those of ``frcnn_core.components``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+STRIDE = 16
+"""Pixels per feature map cell; every backbone's ``features`` has it (``rpn_stride``)."""
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """One anchor per scale and ratio, scale-major, centred on every feature map cell.
+
+    ``scales`` are sides in pixels of the square anchor; ``ratios`` are width / height at constant
+    area (``model_config.anchor_box_config``).
+    """
+
+    scales: Sequence[float]
+    ratios: Sequence[float]
+
+    @property
+    def per_cell(self) -> int:
+        """A, the number of anchors per feature map cell."""
+        return len(self.scales) * len(self.ratios)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(A, 2) heights and widths in pixels."""
+        roots = np.sqrt(np.asarray(self.ratios, "float64"))
+        scales = np.asarray(self.scales, "float64")[:, None]
+        pairs = np.stack([scales / roots, scales * roots], axis=-1)
+        return pairs.reshape(-1, 2).astype("float32")
+
+    def over(self, height: tf.Tensor | int, width: tf.Tensor | int) -> tf.Tensor:
+        """Anchors (h*w*A, 4) in pixels for a feature map of ``height`` x ``width`` cells.
+
+        The order is row, column, anchor: the order of an RPN output (h, w, A) when flattened.
+        """
+        y = STRIDE * (tf.range(height, dtype=tf.float32) + 0.5)
+        x = STRIDE * (tf.range(width, dtype=tf.float32) + 0.5)
+        y, x = tf.meshgrid(y, x, indexing="ij")
+        centres = tf.stack([y, x, y, x], axis=-1)[:, :, None, :]
+        half = 0.5 * self.sizes
+        corners = tf.constant(np.concatenate([-half, half], axis=-1))
+        return tf.reshape(centres + corners, [-1, 4])

@@ -1,0 +1,173 @@
+"""The five kinds of component a plugin can provide.
+
+Shape letters used by every docstring in this project:
+
+    B images in a batch        H, W image height and width in pixels
+    h, w feature map size      A    anchors per feature map cell
+    N anchors in an image      G    ground-truth boxes in an image (padded)
+    P proposals in an image    R    RoIs in an image
+    D detections in an image   K    classes, background not counted
+    C channels                 S    side of a pooled RoI in cells
+
+These classes describe a component and build it on demand.  Methods that need
+TensorFlow import it in their body, so that listing plugins stays instant.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import keras
+
+    from frcnn_core.layers import Blocks
+    from frcnn_core.structures import GroundTruth, ImageDetections
+
+
+class Component(ABC):
+    """A named, self-describing thing a spec can ask for."""
+
+    name: ClassVar[str]
+    """The word a spec uses, e.g. ``resnet`` in ``arch: "resnet:18"``."""
+
+    summary: ClassVar[str] = ""
+    """One line for ``frcnn plugins``."""
+
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Importable modules the component needs beyond the core's own."""
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """For a component that takes none."""
+
+
+class Backbone(Component):
+    """A convolutional network cut in two: before and after RoI pooling."""
+
+    variants: ClassVar[tuple[str, ...]] = ()
+    """Allowed suffixes: ``("18", "50")`` allows ``resnet:18``; empty allows only ``resnet``."""
+
+    freeze_ids: ClassVar[range] = range(0)
+    """Block ids that ``model_config.freeze_blocks`` may name."""
+
+    honours: ClassVar[frozenset[str]] = frozenset()
+    """Optional ``model_config`` fields this family obeys, e.g. ``use_pooling``.
+
+    A spec that sets any other optional field gets a warning that it has no effect.
+    """
+
+    unprunable: ClassVar[tuple[str, ...]] = ()
+    """Names of layers whose channels pruning must keep."""
+
+    Options: ClassVar[type] = NoOptions
+    """Options of this family beyond the common ones, from ``model_config.backbone_options``."""
+
+    @abstractmethod
+    def features(self, images: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
+        """Images (B, H, W, 1 or 3) to a stride-16 map (B, ceil(H/16), ceil(W/16), C)."""
+
+    @abstractmethod
+    def head(self, rois: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
+        """Pooled RoIs (B*R, S, S, C) to one vector per RoI (B*R, D)."""
+
+    def pretrained_name(self, layer: str) -> str:
+        """What a pretrained weights file calls ``layer``."""
+        return layer
+
+
+class LRSchedule(Component):
+    """Learning rate as a pure function of training progress."""
+
+    Options: ClassVar[type]
+    """A frozen dataclass; its fields are the options a spec may set."""
+
+    @abstractmethod
+    def learning_rate(self, options: Any, progress: float) -> float:
+        """Rate at ``progress`` in [0, 1), before the trainer scales it by the number of GPUs."""
+
+
+class Optimizer(Component):
+    """Builds a Keras optimizer from options."""
+
+    Options: ClassVar[type]
+    """A frozen dataclass; its fields are the options a spec may set."""
+
+    @abstractmethod
+    def build(self, options: Any) -> keras.optimizers.Optimizer:
+        """A fresh optimizer; the trainer sets its learning rate before every step."""
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """What a metric found over a whole data set."""
+
+    primary: float
+    """The one number to select checkpoints by, larger is better, e.g. mAP in [0, 1]."""
+
+    values: dict[str, Any]
+    """Everything, ready for JSON."""
+
+    text: str
+    """A table for the terminal."""
+
+
+class Accumulator(ABC):
+    """A metric in progress: image after image, then one result."""
+
+    @abstractmethod
+    def update(self, truth: GroundTruth, detections: ImageDetections) -> None:
+        """Take one image into account; boxes of both are in pixels of the original image."""
+
+    @abstractmethod
+    def result(self) -> MetricResult:
+        """The result over all images so far."""
+
+
+class Metric(Component):
+    """Scores detections against ground truth, image by image."""
+
+    Options: ClassVar[type] = NoOptions
+
+    @abstractmethod
+    def start(
+        self,
+        class_names: Sequence[str],
+        *,
+        iou_thresholds: Sequence[float],
+        score_threshold: float,
+        options: Any = None,
+    ) -> Accumulator:
+        """A fresh accumulator.
+
+        Args:
+            class_names: K names; class id i is the i-th.
+            iou_thresholds: from ``evaluation_config``; a metric with a protocol of its own,
+                such as COCO's, ignores them.
+            score_threshold: where precision and recall are read off.
+            options: an instance of ``Options``.
+        """
+
+
+class Exporter(Component):
+    """Writes a trained detector in a deployment format."""
+
+    suffix: ClassVar[str] = ""
+    """File name ending that selects this exporter, e.g. ``.onnx``."""
+
+    Options: ClassVar[type] = NoOptions
+    """A frozen dataclass; ``frcnn export NAME`` gets one flag per field."""
+
+    @abstractmethod
+    def export(self, detector: Any, output: Path, options: Any) -> list[Path]:
+        """Write ``detector`` (a ``frcnn_core.model.Model``) and return the files written,
+        the main one first."""
+
+    def load(self, path: Path) -> Any:
+        """A runtime for what ``export`` wrote, with the detector's ``detect(images, sizes)``."""
+        raise TypeError(f"{self.name} files cannot be run by frcnn.")
