@@ -60,5 +60,5 @@ def _flush(path: Path) -> None:
 def _discard(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    elif path.exists():
+        path.unlink()

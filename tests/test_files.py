@@ -1,0 +1,63 @@
+import os
+
+import pytest
+
+from frcnn_core.errors import FrcnnError
+from frcnn_core.files import whole, write_whole
+
+
+def test_text_is_written_as_utf8_without_translating_line_ends(tmp_path):
+    write_whole(tmp_path / "a.txt", "Straße\n")
+    assert (tmp_path / "a.txt").read_bytes() == b"Stra\xc3\x9fe\n"
+
+
+def test_missing_folders_are_made(tmp_path):
+    write_whole(tmp_path / "run" / "logs" / "a", b"1")
+    assert (tmp_path / "run" / "logs" / "a").read_bytes() == b"1"
+
+
+def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "model.tlt"
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), whole(path) as temporary:
+        temporary.write_bytes(b"half of the n")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_does_not_exist_under_its_name_before_the_block_ends(tmp_path):
+    with whole(tmp_path / "a.png") as temporary:
+        temporary.write_bytes(b"1")
+        assert not (tmp_path / "a.png").exists()
+        assert temporary.suffix == ".png"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_folder_can_be_written_whole_too(tmp_path):
+    with whole(tmp_path / "saved") as temporary:
+        temporary.mkdir()
+        (temporary / "a").write_bytes(b"1")
+    assert (tmp_path / "saved" / "a").read_bytes() == b"1"
+
+
+def test_a_folder_that_fails_is_removed(tmp_path):
+    with pytest.raises(ZeroDivisionError), whole(tmp_path / "saved") as temporary:
+        temporary.mkdir()
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_cannot_be_written_is_an_error_for_the_user(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FrcnnError, match="file/a cannot be written"):
+        write_whole(tmp_path / "file" / "a", b"1")
+
+
+def test_new_files_are_as_readable_as_the_umask_allows(tmp_path):
+    before = os.umask(0o022)
+    try:
+        write_whole(tmp_path / "a", b"1")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
