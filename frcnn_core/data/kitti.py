@@ -1,0 +1,160 @@
+"""KITTI label text: one object a line, 15 fields, and a score as a 16th where it is a detection.
+
+The format's fields, in order: type, truncated, occluded, alpha, left, top, right, bottom,
+height, width, length, x, y, z, rotation_y (, score).
+
+Source: Geiger et al. 2012, "Are we ready for autonomous driving? The KITTI vision benchmark
+suite", readme of the object development kit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from frcnn_core.errors import DataError
+
+_FIELDS = (
+    "type truncated occluded alpha left top right bottom height width length x y z rotation_y score"
+).split()
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One labelled object of an image.
+
+    The box is kept as written: x before y, in pixels of the original image, unrounded, and
+    possibly reaching outside of the image.
+    """
+
+    class_name: str
+    """Lower case; may contain no white space."""
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    truncation: float = 0.0
+    """Fraction of the object outside of the image, 0 to 1."""
+    occlusion: int = 0
+    """0 fully visible, 1 partly, 2 largely hidden, 3 unknown."""
+    observation_angle: float = 0.0
+    """Radians."""
+    height: float = 0.0
+    """Metres, as are all that follow but for the angle."""
+    width: float = 0.0
+    length: float = 0.0
+    x: float = 0.0
+    y: float = 0.0
+    z: float = 0.0
+    rotation_y: float = 0.0
+    """Radians."""
+    score: float | None = None
+    """Of a detection; None for ground truth."""
+
+    @property
+    def has_area(self) -> bool:
+        return self.x1 < self.x2 and self.y1 < self.y2
+
+
+def parse(text: str, name: str) -> list[Object]:
+    """The objects of a label file's text; blank lines are passed over, so empty text is none.
+
+    Raises:
+        DataError: a line for each line that is wrong, each starting with ``name:line``.
+    """
+    objects, problems = [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            objects.append(_parse_line(line))
+        except DataError as error:
+            problems.append(f"{name}:{number}: {error}")
+    if problems:
+        raise DataError("\n".join(problems))
+    return objects
+
+
+def read(path: Path) -> list[Object]:
+    """The objects of one label file.
+
+    Raises:
+        DataError: the file is missing or not text, or lines of it are wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path}: there is no such label file; make an empty one if the image has no objects."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file; KITTI labels are UTF-8 text.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
+    return parse(text, str(path))
+
+
+def format_line(item: Object) -> str:
+    """The line of one object, without line end; 16 fields if it has a score, else 15."""
+    numbers = [
+        f"{item.truncation:.2f}",
+        str(item.occlusion),
+        f"{item.observation_angle:.2f}",
+        *(f"{value:.3f}" for value in (item.x1, item.y1, item.x2, item.y2)),
+        *(f"{value:.2f}" for value in (item.height, item.width, item.length)),
+        *(f"{value:.2f}" for value in (item.x, item.y, item.z, item.rotation_y)),
+    ]
+    if item.score is not None:
+        numbers.append(f"{item.score:.6f}")
+    # A blank in a class name would shift every field behind it.
+    return " ".join(["_".join(item.class_name.split()), *numbers])
+
+
+def format_text(objects: Iterable[Object]) -> str:
+    """A label file's text."""
+    return "".join(format_line(item) + "\n" for item in objects)
+
+
+def _parse_line(line: str) -> Object:
+    fields = line.split()
+    if len(fields) not in (15, 16):
+        raise DataError(
+            f"{len(fields)} fields, but a KITTI label has 15 (or 16 with a score):"
+            f" {' '.join(_FIELDS[:15])}. Unknown ones are written as 0."
+        )
+    values = [_number(text, field) for text, field in zip(fields[1:], _FIELDS[1:], strict=False)]
+    truncation, occlusion, angle, x1, y1, x2, y2, height, width, length, x, y, z, rotation = values[
+        :14
+    ]
+    if occlusion != int(occlusion):
+        raise DataError(f"occluded is {fields[2]!r}, but must be a whole number: 0, 1, 2 or 3.")
+    return Object(
+        class_name=fields[0].lower(),
+        x1=x1,
+        y1=y1,
+        x2=x2,
+        y2=y2,
+        truncation=truncation,
+        occlusion=int(occlusion),
+        observation_angle=angle,
+        height=height,
+        width=width,
+        length=length,
+        x=x,
+        y=y,
+        z=z,
+        rotation_y=rotation,
+        score=values[14] if len(values) == 15 else None,
+    )
+
+
+def _number(text: str, field: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{field} is {text!r}, but must be a number.")
+    return value
