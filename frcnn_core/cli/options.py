@@ -1,0 +1,142 @@
+"""Options that several commands share, each a decorator, in the spelling of TLT and of TAO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from frcnn_core.cli import terminal as terminal_module
+
+
+class Several(click.Option):
+    """An option that takes one or more values: ``--gpu_index 0 1``, or the flag repeated."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, multiple=True, **kwargs)
+
+
+def repeat_flags(command: click.Command, args: list[str]) -> list[str]:
+    """``--gpu_index 0 1`` as ``--gpu_index 0 --gpu_index 1``, which is what click reads.
+
+    Every word after the flag of a ``Several`` option, up to the next flag, is taken as its value.
+    """
+    flags = {
+        flag for param in command.params if isinstance(param, Several) for flag in param.opts
+    }
+    repeated, open_flag, values = [], None, 0
+    for word in args:
+        if word in flags:
+            open_flag, values = word, 0
+        elif word.startswith("-"):
+            open_flag = None
+        elif open_flag:
+            values += 1
+            if values > 1:
+                repeated.append(open_flag)
+        repeated.append(word)
+    return repeated
+
+
+def experiment_spec(command: Callable | None = None, *, required: bool = True) -> Callable:
+    """``-e SPEC``, given to the command as ``experiment_spec: Path``."""
+    option = click.option(
+        "-e",
+        "--experiment_spec",
+        "--experiment_spec_file",
+        "experiment_spec",
+        required=required,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="SPEC",
+        help="Experiment spec file.",
+    )
+    return option(command) if command else option
+
+
+key = click.option(
+    "-k",
+    "--key",
+    "--enc_key",
+    "key",
+    metavar="KEY",
+    help="Key of encrypted model files; overrides enc_key of the spec.",
+)
+"""``-k KEY``, given to the command as ``key: str | None``."""
+
+results_dir = click.option(
+    "-r",
+    "--results_dir",
+    "results_dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for everything the command writes; overrides the paths of the spec.",
+)
+"""``-r DIR``, given to the command as ``results_dir: Path | None``."""
+
+gpu_index = click.option(
+    "--gpu_index",
+    cls=Several,
+    type=click.IntRange(min=0),
+    metavar="N [N ...]",
+    help="GPUs to use, by number; all of them unless given.",
+)
+"""``--gpu_index 0 1``, given to the command as ``gpu_index: tuple[int, ...]``."""
+
+gpus = click.option(
+    "--gpus",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many GPUs to train on.",
+)
+"""``--gpus N``, given to the command as ``gpus: int``."""
+
+num_processes = click.option(
+    "-np",
+    "--num_processes",
+    "num_processes",
+    type=int,
+    default=-1,
+    show_default=True,
+    help="How many processes to train with; -1 means one per GPU.",
+)
+"""``-np N``, given to the command as ``num_processes: int``."""
+
+use_amp = click.option(
+    "--use_amp",
+    is_flag=True,
+    help="Mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.",
+)
+"""``--use_amp``, given to the command as ``use_amp: bool``."""
+
+
+def terminal(command: Callable) -> Callable:
+    """``--log_file F`` and ``-v``, which take effect by themselves and reach no command."""
+    log_file = click.option(
+        "--log_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        expose_value=False,
+        callback=_copy_to_log_file,
+        help="Append a copy of everything shown in the terminal to this file.",
+    )
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_show_log,
+        help="Show debugging messages, and those of TensorFlow.",
+    )
+    return log_file(verbose(command))
+
+
+def _copy_to_log_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    if value:
+        # The root context outlives the command, so that its error message is copied too.
+        ctx.find_root().with_resource(terminal_module.copied_to(value))
+
+
+def _show_log(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.find_root().with_resource(terminal_module.log_shown(verbose=value))
