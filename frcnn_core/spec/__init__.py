@@ -1,0 +1,1 @@
+"""The spec language: protobuf text in, a checked message with defaults out."""
