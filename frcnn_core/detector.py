@@ -1,0 +1,314 @@
+"""Faster R-CNN: two methods over one set of layers.
+
+Shape letters are those of ``frcnn_core.components``; M is the number of sampled anchors.  The
+main path runs in the layers' own precision; boxes, scores and losses are always float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from frcnn_core import boxes as geometry
+from frcnn_core import folding, losses, matching
+from frcnn_core.anchors import Anchors
+from frcnn_core.components import Backbone
+from frcnn_core.layers import BackboneConfig, Blocks
+from frcnn_core.losses import Losses
+from frcnn_core.proposals import propose
+from frcnn_core.roi_pooling import crop_and_resize
+from frcnn_core.structures import Batch, Detections
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How proposals are made and targets are assigned in training (``training_config``)."""
+
+    rpn_min_overlap: float = 0.3
+    rpn_max_overlap: float = 0.7
+    classifier_min_overlap: float = 0.0
+    classifier_max_overlap: float = 0.5
+    gt_as_roi: bool = False
+    rpn_mini_batch: int = 256
+    roi_mini_batch: int = 256
+    rpn_pre_nms_top_n: int = 12000
+    rpn_nms_max_boxes: int = 2000
+    rpn_nms_overlap_threshold: float = 0.7
+    lambda_rpn_regr: float = 1.0
+    lambda_rpn_class: float = 1.0
+    lambda_cls_regr: float = 1.0
+    lambda_cls_class: float = 1.0
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """How detections are made (``evaluation_config`` or ``inference_config``)."""
+
+    rpn_pre_nms_top_n: int = 6000
+    rpn_nms_max_boxes: int = 300
+    rpn_nms_overlap_threshold: float = 0.7
+    object_confidence_thres: float = 0.0001
+    classifier_nms_max_boxes: int = 100
+    classifier_nms_overlap_threshold: float = 0.3
+
+
+class _Rois(NamedTuple):
+    """Sampled RoIs and what each should learn."""
+
+    boxes: tf.Tensor  # (B, R, 4)
+    classes: tf.Tensor  # (B, R) in 0..K
+    targets: tf.Tensor  # (B, R, 4)
+    positive: tf.Tensor  # (B, R)
+    valid: tf.Tensor  # (B, R)
+
+
+class FasterRCNN:
+    """A detector made of three Keras graphs.
+
+    Args:
+        features: images (B, H, W, C) to a feature map (B, h, w, C), stride 16.
+        rpn: feature map to objectness logits (B, h, w, A) and deltas (B, h, w, 4A).
+        head: pooled RoIs (B*R, S, S, C) to class logits (B*R, K+1) and deltas (B*R, 4K).
+        anchors: the anchors that the RPN was drawn for.
+        regression_scale: factors of the head's targets (dx, dy, dw, dh)
+            (``training_config.classifier_regr_std``).
+
+    Source: Ren et al. 2015, https://arxiv.org/abs/1506.01497.
+    """
+
+    def __init__(
+        self,
+        features: keras.Model,
+        rpn: keras.Model,
+        head: keras.Model,
+        *,
+        anchors: Anchors,
+        regression_scale: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0),
+    ):
+        self.features = features
+        self.rpn = rpn
+        self.head = head
+        self.anchors = anchors
+        self.regression_scale = regression_scale
+
+    @property
+    def parts(self) -> dict[str, keras.Model]:
+        """The three graphs by name, in the order that data flows."""
+        return {"features": self.features, "rpn": self.rpn, "head": self.head}
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """Of all three parts, in the order that data flows."""
+        return [v for part in self.parts.values() for v in part.trainable_variables]
+
+    @property
+    def num_classes(self) -> int:
+        """K, background not counted."""
+        return self.head.outputs[0].shape[-1] - 1
+
+    def losses(self, batch: Batch, seeds: tf.Tensor, settings: TrainingSettings) -> Losses:
+        """The five terms that training minimises, for one batch.
+
+        Args:
+            batch: images and their ground truth.
+            seeds: (B, 2) int32, one stateless random stream per image, for sampling.
+            settings: from the spec's ``training_config``.
+        """
+        features = folding.run(self.features, batch.images, training=True)  # (B, h, w, C)
+        logits, deltas = self._rpn(features, training=True)  # (B, N), (B, N, 4)
+        anchors = self._anchors(features)  # (N, 4)
+        rpn_class, rpn_box = self._rpn_losses(logits, deltas, anchors, batch, seeds, settings)
+        rois = self._sample(logits, deltas, anchors, batch, seeds, settings)  # (B, R, 4), targets
+        class_logits, refinements = self._classify(features, rois.boxes, batch.images, True)
+        return Losses(
+            rpn_class=settings.lambda_rpn_class * rpn_class,
+            rpn_box=settings.lambda_rpn_regr * rpn_box,
+            head_class=settings.lambda_cls_class
+            * losses.head_class_loss(class_logits, rois.classes, rois.valid),
+            head_box=settings.lambda_cls_regr
+            * losses.head_box_loss(refinements, rois.targets, rois.classes, rois.positive),
+            regularization=self._regularization(),
+        )
+
+    def detect(
+        self, images: tf.Tensor, sizes: tf.Tensor, settings: DetectionSettings
+    ) -> Detections:
+        """What is in each image; any batch size, in any order.
+
+        Args:
+            images: (B, H, W, C) float32, preprocessed.
+            sizes: (B, 2) valid height and width of each image in pixels.
+            settings: from the spec's ``evaluation_config`` or ``inference_config``.
+        """
+        features = folding.run(self.features, images, training=False)  # (B, h, w, C)
+        logits, deltas = self._rpn(features, training=False)  # (B, N), (B, N, 4)
+        proposals = propose(
+            tf.sigmoid(logits),
+            deltas,
+            self._anchors(features),
+            sizes,
+            pre_nms=settings.rpn_pre_nms_top_n,
+            post_nms=settings.rpn_nms_max_boxes,
+            iou=settings.rpn_nms_overlap_threshold,
+        )
+        class_logits, refinements = self._classify(features, proposals.boxes, images, False)
+        scores = tf.nn.softmax(class_logits)[..., :-1]  # (B, P, K)
+        # A padding row of the proposals is a detection of nothing.
+        scores = tf.where(geometry.area(proposals.boxes)[..., None] > 0.0, scores, 0.0)
+        boxes = geometry.decode(
+            refinements / self.regression_scale, proposals.boxes[:, :, None, :]
+        )  # (B, P, K, 4)
+        num_images, num_boxes = tf.shape(boxes)[0], tf.shape(boxes)[1] * self.num_classes
+        clipped = geometry.clip(tf.reshape(boxes, [num_images, num_boxes, 4]), sizes)
+        kept = tf.image.combined_non_max_suppression(
+            tf.reshape(clipped, tf.shape(boxes)),
+            scores,
+            max_output_size_per_class=settings.classifier_nms_max_boxes,
+            max_total_size=settings.classifier_nms_max_boxes,
+            iou_threshold=settings.classifier_nms_overlap_threshold,
+            score_threshold=settings.object_confidence_thres,
+            clip_boxes=False,
+        )
+        found = tf.sequence_mask(kept.valid_detections, settings.classifier_nms_max_boxes)
+        return Detections(
+            boxes=kept.nmsed_boxes,
+            scores=kept.nmsed_scores,
+            classes=tf.where(found, tf.cast(kept.nmsed_classes, tf.int32), -1),
+            counts=kept.valid_detections,
+            proposals=proposals.boxes,
+        )
+
+    def _rpn(self, features: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        logits, deltas = folding.run(self.rpn, features, training=training)
+        num_images = tf.shape(features)[0]
+        logits = tf.reshape(tf.cast(logits, tf.float32), [num_images, -1])
+        deltas = tf.reshape(tf.cast(deltas, tf.float32), [num_images, -1, 4])
+        return logits, deltas
+
+    def _anchors(self, features: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(features)
+        return self.anchors.over(shape[1], shape[2])
+
+    def _rpn_losses(self, logits, deltas, anchors, batch, seeds, settings):
+        matches = matching.match_anchors(
+            anchors,
+            batch.boxes,
+            batch.sizes,
+            low=settings.rpn_min_overlap,
+            high=settings.rpn_max_overlap,
+        )
+        samples = matching.sample_anchors(matches.labels, seeds, num=settings.rpn_mini_batch)
+        truth = tf.gather(matches.truth, samples.indices, batch_dims=1)  # (B, M)
+        targets = geometry.encode(
+            tf.gather(batch.boxes, truth, batch_dims=1), tf.gather(anchors, samples.indices)
+        )
+        return (
+            losses.rpn_class_loss(
+                tf.gather(logits, samples.indices, batch_dims=1), samples.positive, samples.valid
+            ),
+            losses.rpn_box_loss(
+                tf.gather(deltas, samples.indices, batch_dims=1), targets, samples.positive
+            ),
+        )
+
+    def _sample(self, logits, deltas, anchors, batch, seeds, settings) -> _Rois:
+        proposals = propose(
+            tf.sigmoid(tf.stop_gradient(logits)),
+            tf.stop_gradient(deltas),
+            anchors,
+            batch.sizes,
+            pre_nms=settings.rpn_pre_nms_top_n,
+            post_nms=settings.rpn_nms_max_boxes,
+            iou=settings.rpn_nms_overlap_threshold,
+        ).boxes
+        if settings.gt_as_roi:
+            proposals = tf.concat([proposals, batch.boxes], axis=1)
+        matches = matching.match_rois(
+            proposals,
+            batch.boxes,
+            low=settings.classifier_min_overlap,
+            high=settings.classifier_max_overlap,
+        )
+        # + 2: streams of their own, beside the two that the anchors' sampling uses.
+        samples = matching.sample_rois(
+            matches.labels, seeds + tf.constant([0, 2]), num=settings.roi_mini_batch
+        )
+        rois = tf.gather(proposals, samples.indices, batch_dims=1)
+        truth = tf.gather(matches.truth, samples.indices, batch_dims=1)
+        classes = tf.gather(batch.classes, truth, batch_dims=1)
+        boxes = tf.gather(batch.boxes, truth, batch_dims=1)
+        return _Rois(
+            boxes=tf.where(samples.valid[..., None], rois, 0.0),
+            classes=tf.where(samples.positive, classes, self.num_classes),
+            targets=geometry.encode(boxes, _never_empty(rois)) * self.regression_scale,
+            positive=samples.positive,
+            valid=samples.valid,
+        )
+
+    def _classify(self, features, rois, images, training) -> tuple[tf.Tensor, tf.Tensor]:
+        """RoIs (B, R, 4) to class logits (B, R, K+1) and deltas (B, R, K, 4)."""
+        crops = crop_and_resize(
+            features, rois, tf.shape(images)[1:3], side=self.head.inputs[0].shape[1]
+        )
+        logits, deltas = folding.run(self.head, crops, training=training)
+        num_images, num_rois = tf.shape(rois)[0], tf.shape(rois)[1]
+        return (
+            tf.reshape(tf.cast(logits, tf.float32), [num_images, num_rois, self.num_classes + 1]),
+            tf.reshape(tf.cast(deltas, tf.float32), [num_images, num_rois, self.num_classes, 4]),
+        )
+
+    def _regularization(self) -> tf.Tensor:
+        terms = [term for part in self.parts.values() for term in part.losses]
+        return tf.add_n(terms) if terms else tf.constant(0.0)
+
+
+def draw(
+    backbone: Backbone,
+    config: BackboneConfig,
+    *,
+    channels: int,
+    anchors_per_cell: int,
+    num_classes: int,
+) -> tuple[keras.Model, keras.Model, keras.Model]:
+    """The three graphs of a detector, with fresh weights.
+
+    Args:
+        backbone: draws the feature extractor and the head's body.
+        config: the spec's ``model_config``.
+        channels: of the images, 1 or 3.
+        anchors_per_cell: A.
+        num_classes: K, background not counted.
+
+    Returns:
+        features, rpn and head, as FasterRCNN takes them.
+    """
+    blocks = Blocks(config)
+    images = keras.Input((None, None, channels), name="input_image")
+    features = keras.Model(images, backbone.features(images, blocks), name="features")
+
+    depth = features.output.shape[-1]
+    cells = keras.Input((None, None, depth), name="feature_map")
+    x = blocks.conv(cells, 512, 3, name="rpn_conv1", block=None, use_bias=True, activation="relu")
+    objectness = blocks.conv(
+        x, anchors_per_cell, 1, name="rpn_out_class", block=None, use_bias=True
+    )
+    deltas = blocks.conv(
+        x, 4 * anchors_per_cell, 1, name="rpn_out_regress", block=None, use_bias=True
+    )
+    rpn = keras.Model(cells, [objectness, deltas], name="rpn")
+
+    rois = keras.Input((config.roi_side, config.roi_side, depth), name="pooled_rois")
+    vector = backbone.head(rois, blocks)
+    classes = blocks.dense(vector, num_classes + 1, name="dense_class")
+    refinements = blocks.dense(vector, 4 * num_classes, name="dense_regress")
+    head = keras.Model(rois, [classes, refinements], name="head")
+    return features, rpn, head
+
+
+def _never_empty(boxes: tf.Tensor) -> tf.Tensor:
+    """Boxes with rows of zeros (padding) replaced by unit boxes, so that nothing divides by 0."""
+    unit = tf.constant([0.0, 0.0, 1.0, 1.0])
+    return tf.where(geometry.area(boxes)[..., None] > 0.0, boxes, unit)

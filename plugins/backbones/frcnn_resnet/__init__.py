@@ -1,0 +1,26 @@
+"""ResNet 10 to 101, cut after the third stage; He et al. 2015, https://arxiv.org/abs/1512.03385."""
+
+from frcnn_core import Backbone, hookimpl
+
+
+class ResNet(Backbone):
+    name = "resnet"
+    summary = "residual networks"
+    variants = ("10", "18", "34", "50", "101")
+    freeze_ids = range(0, 4)
+    honours = frozenset({"use_pooling", "all_projections"})
+
+    def features(self, images, blocks):
+        from frcnn_resnet import network
+
+        return network.features(images, blocks)
+
+    def head(self, rois, blocks):
+        from frcnn_resnet import network
+
+        return network.head(rois, blocks)
+
+
+@hookimpl
+def frcnn_register_backbones():
+    return [ResNet()]
