@@ -1,0 +1,32 @@
+"""The metrics of PASCAL VOC: average precision by the rules of 2007 and of 2012."""
+
+from frcnn_core import Metric, hookimpl
+
+
+class Voc07(Metric):
+    name = "voc07"
+    summary = "PASCAL VOC 2007: mean of the best precision at 11 recalls"
+
+    def start(self, class_names, *, iou_thresholds, score_threshold, options=None):
+        from frcnn_voc import average_precision, table
+
+        return table.VocTable(
+            class_names, iou_thresholds, score_threshold, average_precision.eleven_points
+        )
+
+
+class Voc12(Metric):
+    name = "voc12"
+    summary = "PASCAL VOC 2012: area under the envelope of the precision-recall curve"
+
+    def start(self, class_names, *, iou_thresholds, score_threshold, options=None):
+        from frcnn_voc import average_precision, table
+
+        return table.VocTable(
+            class_names, iou_thresholds, score_threshold, average_precision.envelope_area
+        )
+
+
+@hookimpl
+def frcnn_register_metrics():
+    return [Voc07(), Voc12()]
