@@ -1,0 +1,175 @@
+"""Starts a model from the weights of another one, layer by layer, by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from frcnn_core import archive
+from frcnn_core.errors import ModelFileError
+from frcnn_core.formats import Format, recognise
+from frcnn_core.keras_files import Layers, read_hdf5, read_keras
+
+if TYPE_CHECKING:
+    import keras
+
+# Keras 3 calls every convolution's kernel a kernel.
+_OLD_NAMES = {"depthwise_kernel": "kernel"}
+
+_NOT_THERE = "not in the file"
+
+
+def read_weights(path: Path, key: str = "") -> Layers:
+    """Arrays by layer name and variable name, from a model file of frcnn or of Keras.
+
+    Args:
+        path: ``.tlt`` of frcnn, Keras ``.keras``, ``.weights.h5``, ``.h5`` or ``.hdf5``; known by
+            content, not by suffix.
+        key: for an encrypted ``.tlt``.
+
+    Raises:
+        ModelFileError: it is missing, of another kind, damaged, or the key is wrong.
+    """
+    found = recognise(path)
+    if found is Format.HDF5:
+        return read_hdf5(path)
+    if found is Format.KERAS:
+        return read_keras(path)
+    if found in (Format.ARCHIVE, Format.ENCRYPTED):
+        return _by_layer(archive.read(path, key).weights)
+    advice = found.advice if found is Format.TLT else ""
+    raise ModelFileError(
+        f"{path} is {found.value} and cannot be a start: that takes a model file of frcnn or "
+        f"Keras weights (.hdf5, .h5, .keras). {advice}".rstrip()
+    )
+
+
+def _by_layer(weights: Mapping[str, np.ndarray]) -> Layers:
+    """``features/conv1/kernel`` as ``conv1`` and ``kernel``."""
+    layers: Layers = {}
+    for path, array in weights.items():
+        _, layer, variable = path.rsplit("/", 2)
+        layers.setdefault(layer, {})[variable] = array
+    return layers
+
+
+@dataclass(frozen=True)
+class LayerStatus:
+    """What happened to one layer of the model."""
+
+    layer: str
+    kind: str
+    """Its class, e.g. ``Conv2D``."""
+    status: str
+    """``Yes``: loaded; ``No``: kept as it was; ``None``: it has no weights."""
+    reason: str = ""
+    """Of a ``No``."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What was loaded, for the user to read."""
+
+    layers: tuple[LayerStatus, ...]
+    unused: tuple[str, ...]
+    """Layers of the file that no layer of the model is called like."""
+
+    def count(self, status: str) -> int:
+        return Counter(layer.status for layer in self.layers)[status]
+
+    def summary(self) -> str:
+        """One line."""
+        loaded, kept = self.count("Yes"), self.count("No")
+        return (
+            f"Loaded the weights of {loaded} of {loaded + kept} layers; "
+            f"{len(self.unused)} layers of the file have no counterpart."
+        )
+
+    def table(self) -> str:
+        """The original's table, one layer a line, with the reason of each No."""
+        rows = [f"{'Layer(Type):':<90}Status:", "=" * 99]
+        for layer in self.layers:
+            reason = f" ({layer.reason})" if layer.reason else ""
+            rows.append(f"{f'{layer.layer} ({layer.kind})':<90}{layer.status}{reason}")
+        return "\n".join(["=" * 99, *rows, "=" * 99, self.summary()])
+
+
+def assign(
+    models: Iterable[keras.Model],
+    source: Layers,
+    *,
+    pretrained_name: Callable[[str], str] = lambda layer: layer,
+) -> LoadReport:
+    """Give every layer of ``models`` the weights of the layer of ``source`` of the same name.
+
+    A layer whose arrays differ in number or shape keeps its own.
+
+    Args:
+        models: parts of a detector; layers of nested models count as theirs.
+        source: as ``read_weights`` returns it.
+        pretrained_name: what ``source`` calls a layer; ``Backbone.pretrained_name``.
+
+    Raises:
+        ModelFileError: not one layer could be loaded.
+    """
+    layers = [layer for model in models for layer in _leaves(model)]
+    statuses = tuple(_assign(layer, source, pretrained_name(layer.name)) for layer in layers)
+    wanted = {pretrained_name(layer.name) for layer in layers}
+    report = LoadReport(statuses, tuple(name for name in source if name not in wanted))
+    if not report.count("Yes"):
+        raise ModelFileError(_nothing_loaded(report, source))
+    return report
+
+
+def _leaves(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """The layers that are no models themselves."""
+    for inner in layer.layers:
+        if hasattr(inner, "layers"):
+            yield from _leaves(inner)
+        else:
+            yield inner
+
+
+def _assign(layer: keras.Layer, source: Layers, name: str) -> LayerStatus:
+    kind = type(layer).__name__
+    variables = {variable.name: variable for variable in layer.weights}
+    if not variables:
+        return LayerStatus(layer.name, kind, "None")
+    if name not in source:
+        return LayerStatus(layer.name, kind, "No", _NOT_THERE)
+    arrays = _in_order(source[name], list(variables))
+    if len(arrays) != len(variables):
+        reason = f"{len(arrays)} arrays in the file, {len(variables)} in the model"
+        return LayerStatus(layer.name, kind, "No", reason)
+    pairs = list(zip(variables.items(), arrays, strict=True))
+    for (variable_name, variable), array in pairs:
+        if tuple(variable.shape) != array.shape:
+            reason = f"{variable_name} is {array.shape} in the file, {tuple(variable.shape)} here"
+            return LayerStatus(layer.name, kind, "No", reason)
+    for (_, variable), array in pairs:
+        variable.assign(array)
+    return LayerStatus(layer.name, kind, "Yes")
+
+
+def _in_order(arrays: Mapping[str, np.ndarray], names: list[str]) -> list[np.ndarray]:
+    """The arrays in the order of ``names`` where the file has the same names, else in its own,
+    which is Keras's."""
+    renamed = {_OLD_NAMES.get(name, name): array for name, array in arrays.items()}
+    return [renamed[name] for name in names] if renamed.keys() == set(names) else [*arrays.values()]
+
+
+def _nothing_loaded(report: LoadReport, source: Layers) -> str:
+    kept = [row for row in report.layers if row.status == "No"]
+    if first := next((row for row in kept if row.reason != _NOT_THERE), None):
+        return f"No weights fit the model, e.g. {first.layer}: {first.reason}."
+    return (
+        "No layer of the weights file is called like one of the model, so nothing would be "
+        f"loaded.\n  In the file: {', '.join(list(source)[:5])}...\n"
+        f"  In the model: {', '.join(row.layer for row in kept[:5])}...\n"
+        "  Is it of the same arch?"
+    )
