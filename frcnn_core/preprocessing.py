@@ -1,0 +1,232 @@
+"""From an image file to what the network sees: one definition for every command.
+
+Training, evaluation, inference and export all use the same ``Preprocessing``, which is saved
+with the model.  An image goes through these steps, in this order:
+
+    decode     JPEG or PNG bytes          -> (H, W, C) uint8, RGB or luma
+    resample   stretch or cut             -> (h, w, C) float32 in 0..255
+    pad        black at right and bottom  -> (height, width, C); nothing to do after a stretch
+    normalize  reorder channels, subtract the means, divide by the scale
+
+Augmentation, where there is any, works between ``resample`` and ``pad``.
+Importing this module does not import TensorFlow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    import tensorflow as tf
+
+CHANNELS = {"rgb": 3, "bgr": 3, "l": 1}
+"""How many channels each channel order has."""
+
+
+class Resampled(NamedTuple):
+    """An image at network resolution, and how it came there."""
+
+    image: Any
+    """(h, w, C) float32 in 0..255."""
+    size: Any
+    """(2,) float32 height and width in pixels of the image, without padding."""
+    scale: Any
+    """(2,) float32 (y, x): network pixels per pixel of the original image."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images become network input.
+
+    ``height`` and ``width`` of 0 mean a dynamic shape: each image keeps its aspect, its short
+    side becomes ``min_side`` unless the long side would exceed ``max_side``.
+    """
+
+    height: int
+    width: int
+    min_side: int = 0
+    max_side: int = 0
+    resize: bool = True
+    """Stretch to height x width (``enable_auto_resize``).  False: cut what is beyond the right
+    and bottom border, and pad what is smaller, without changing the scale."""
+    channels: int = 3
+    channel_order: str = "rgb"
+    """What the network expects: ``rgb``, ``bgr`` or ``l`` (grayscale)."""
+    means: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """Subtracted per channel, in the order r, g, b whatever ``channel_order`` says, or (l,)."""
+    scale: float = 1.0
+    """Divides after the means are subtracted."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "means", tuple(float(mean) for mean in self.means))
+        if CHANNELS.get(self.channel_order) != self.channels or len(self.means) != self.channels:
+            raise ValueError(
+                f"{self.channels} channels, order {self.channel_order!r} and means {self.means} "
+                "do not go together."
+            )
+        if not self.is_dynamic and (self.height <= 0 or self.width <= 0):
+            raise ValueError(f"{self.height} x {self.width} is no image size.")
+        if self.is_dynamic and not 0 < self.min_side <= self.max_side:
+            raise ValueError(f"min_side {self.min_side}, max_side {self.max_side}: no image size.")
+        if self.scale <= 0:
+            raise ValueError(f"scale {self.scale} must be positive.")
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether the network input has a different size for each image."""
+        return self.height == 0 and self.width == 0
+
+    @property
+    def shape(self) -> tuple[int | None, int | None, int]:
+        """Static shape (height, width, channels) of an image, None where it is dynamic."""
+        return (self.height or None, self.width or None, self.channels)
+
+    # --- the steps, as TensorFlow ops
+
+    def decode(self, data: tf.Tensor) -> tf.Tensor:
+        """The pixels of an image file.
+
+        Args:
+            data: () string, the content of a JPEG or PNG file; the content says which.
+
+        Returns:
+            (H, W, C) uint8, RGB, or luma when ``channels`` is 1.
+
+        Raises:
+            tf.errors.InvalidArgumentError: the data is no complete image.
+        """
+        import tensorflow as tf
+
+        image = tf.cond(
+            tf.io.is_jpeg(data),
+            lambda: tf.io.decode_jpeg(data, channels=self.channels, dct_method="INTEGER_ACCURATE"),
+            lambda: tf.io.decode_png(data, channels=self.channels),
+        )
+        return tf.ensure_shape(image, (None, None, self.channels))
+
+    def resample(self, image: tf.Tensor) -> Resampled:
+        """The image at network resolution, not padded yet.
+
+        Stretching is bilinear with half-pixel centres and no antialiasing, so a box in
+        continuous coordinates follows by multiplying with the scale.
+
+        Args:
+            image: (H, W, C) uint8 or float, 0..255.
+        """
+        import tensorflow as tf
+
+        original = tf.shape(image)[:2]
+        if self.is_dynamic:
+            target = tf.stack(dynamic_size(original[0], original[1], self.min_side, self.max_side))
+        elif self.resize:
+            target = tf.constant((self.height, self.width))
+        else:
+            target = tf.minimum(original, (self.height, self.width))
+            cut = tf.cast(image[: self.height, : self.width], tf.float32)
+            return Resampled(cut, tf.cast(target, tf.float32), tf.ones(2))
+        resampled = tf.image.resize(tf.cast(image, tf.float32), target, "bilinear", antialias=False)
+        if not self.is_dynamic:
+            resampled = tf.ensure_shape(resampled, self.shape)
+        size = tf.cast(target, tf.float32)
+        return Resampled(resampled, size, size / tf.cast(original, tf.float32))
+
+    def pad(self, image: tf.Tensor) -> tf.Tensor:
+        """The image on a black canvas of the network's size, in the top-left corner.
+
+        With a dynamic shape the image stays as it is: only a batch knows how much to pad.
+
+        Args:
+            image: (h, w, C) float32, no larger than the network input.
+        """
+        import tensorflow as tf
+
+        if not self.is_dynamic:
+            missing = tf.constant((self.height, self.width)) - tf.shape(image)[:2]
+            image = tf.pad(image, [[0, missing[0]], [0, missing[1]], [0, 0]])
+        return tf.ensure_shape(image, self.shape)
+
+    def fit(self, image: tf.Tensor) -> Resampled:
+        """The image at network resolution and size: ``resample``, then ``pad``."""
+        resampled = self.resample(image)
+        return resampled._replace(image=self.pad(resampled.image))
+
+    def normalize(self, images: tf.Tensor) -> tf.Tensor:
+        """Network input from pixels.
+
+        Args:
+            images: (..., C) float32 in 0..255, RGB or luma; one image or a batch.
+
+        Returns:
+            (..., C) float32, ``(pixel - mean) / scale`` in the channel order of the network.
+        """
+        import tensorflow as tf
+
+        means = tf.constant(self.means, tf.float32)
+        if self.channel_order == "bgr":
+            images, means = tf.reverse(images, [-1]), tf.reverse(means, [0])
+        return (images - means) / tf.constant(self.scale, tf.float32)
+
+    # --- for a single file
+
+    def load(self, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Network input from an image file, by the same steps as the training pipeline.
+
+        Returns:
+            The image (height, width, C), its valid size (2,) and its scale (2,), as in
+            ``Resampled``, all numpy float32.
+
+        Raises:
+            OSError: the file cannot be read.
+            tf.errors.InvalidArgumentError: its content is no image.
+        """
+        fitted = self.fit(self.decode(path.read_bytes()))
+        return self.normalize(fitted.image).numpy(), fitted.size.numpy(), fitted.scale.numpy()
+
+    # --- description
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field, ready for JSON."""
+        return asdict(self) | {"means": list(self.means)}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of ``as_dict``."""
+        return cls(**{**fields, "means": tuple(fields["means"])})
+
+    def describe(self) -> str:
+        """One line for people."""
+        if self.is_dynamic:
+            geometry = f"short side {self.min_side}, long side at most {self.max_side}"
+        else:
+            how = "stretched" if self.resize else "cut or padded"
+            geometry = f"{how} to {self.height}x{self.width} (height x width)"
+        means = ", ".join(f"{mean:g}" for mean in self.means)
+        return f"{geometry}, {self.channel_order}, (pixel - ({means})) / {self.scale:g}"
+
+
+def dynamic_size(height: Any, width: Any, min_side: int, max_side: int) -> tuple[Any, Any]:
+    """Size of an image whose aspect is kept.
+
+    The short side becomes ``min_side``, or the long side ``max_side`` where that is smaller;
+    the other side is rounded down.  Whole numbers only, so nothing depends on float rounding.
+
+    Args:
+        height, width: () int32, size of the original image in pixels.
+
+    Returns:
+        (height, width), each () int32.
+
+    Source: TLT, ``output_image_min`` and ``output_image_max``.
+    """
+    import tensorflow as tf
+
+    short, long = tf.minimum(height, width), tf.maximum(height, width)
+    return (
+        tf.minimum(height * min_side // short, height * max_side // long),
+        tf.minimum(width * min_side // short, width * max_side // long),
+    )
