@@ -16,13 +16,19 @@ from frcnn_core.errors import TrainingError
 from frcnn_core.files import write_whole
 
 # TLT 3.0 writes name.epoch12.tlt, TAO 5.0 name.epoch_12.hdf5.
-_EPOCH = re.compile(r"\.epoch_?(\d+)\.[^.]+")
+_EPOCH = r"\.epoch_?(\d+)"
+_STEP = r"(?:\.step_\d+)?"
+_SUFFIX = r"\.[^.]+"
 _MODEL_SUFFIXES = (".tlt", ".hdf5", ".h5", ".keras")
 
 
 def parse_epoch(path: Path) -> int | None:
-    """The epoch that the name of a checkpoint tells, e.g. 12 of ``a.epoch_12.tlt``, or None."""
-    found = re.search(_EPOCH.pattern + "$", Path(path).name)
+    """How many epochs were finished when a checkpoint was written, by its name, or None.
+
+    That is 12 of ``a.epoch_12.tlt``, and of ``a.epoch_12.step_340.tlt``, which an interrupted
+    training leaves.
+    """
+    found = re.search(_EPOCH + _STEP + _SUFFIX + "$", Path(path).name)
     return int(found[1]) if found else None
 
 
@@ -65,8 +71,8 @@ class Naming:
         return self.directory / f"{self.stem}{self.mark}{epoch}.tlt"
 
     def existing(self) -> dict[int, Path]:
-        """The checkpoints of this name that are on disk, by epoch."""
-        pattern = re.compile(re.escape(self.stem) + _EPOCH.pattern)
+        """The checkpoints of whole epochs of this name that are on disk, by epoch."""
+        pattern = re.compile(re.escape(self.stem) + _EPOCH + _SUFFIX)
         paths = self.directory.iterdir() if self.directory.is_dir() else ()
         found = {int(m[1]): path for path in paths if (m := pattern.fullmatch(path.name))}
         return dict(sorted(found.items()))

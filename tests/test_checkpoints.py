@@ -31,6 +31,7 @@ def epochs_on_disk(directory):
         ("out/kitti.epoch12.tlt", 12),
         ("frcnn_resnet_18.epoch_12.tlt", 12),
         ("frcnn_resnet_18.epoch_12.hdf5", 12),
+        ("frcnn_resnet_18.epoch_0.step_340.tlt", 0),
         ("v2.epoch_1.epoch_30.tlt", 30),
         ("kitti.tlt", None),
         ("kitti.epoch_x.tlt", None),
@@ -121,6 +122,12 @@ def test_going_back_to_an_earlier_epoch_does_not_overwrite_the_later_ones(tmp_pa
     train(tmp_path, [None, None, None])
     with pytest.raises(TrainingError, match=r"overwrite: m\.epoch_3\.tlt"):
         train(tmp_path, [None], after=2)
+
+
+def test_what_an_interrupted_training_left_is_no_hindrance(tmp_path):
+    (tmp_path / "m.epoch_1.step_7.tlt").write_text("in mid-epoch")
+    train(tmp_path, [None, None])
+    assert epochs_on_disk(tmp_path) == [1, 1, 2]
 
 
 def test_trainings_of_other_names_may_share_a_folder(tmp_path):
