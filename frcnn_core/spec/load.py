@@ -84,6 +84,19 @@ def loads_dataset_spec(text: str, name: str = "spec") -> Spec:
     return _spec(DatasetExportConfig, text, name)
 
 
+def load_either(path: str | Path) -> Spec:
+    """Read a spec of either kind; its top-level fields tell which. Raises as ``load`` does."""
+    text = _read(path)
+    try:
+        names = {field.name for field in syntax.parse(text)}
+    except syntax.BadSyntax:
+        names = set()  # the error is the same for both kinds
+    own, other = (
+        names & set(kind.DESCRIPTOR.fields_by_name) for kind in (DatasetExportConfig, Experiment)
+    )
+    return (loads_dataset_spec if len(own) > len(other) else loads)(text, str(path))
+
+
 def _read(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")
@@ -223,7 +236,7 @@ def _is_map(descriptor: FieldDescriptor) -> bool:
 
 
 def _exists(descriptor: FieldDescriptor, value: Any) -> bool:
-    """Whether a value protobuf lets through is one: not NaN, infinite, or an enum's unused number."""
+    """Whether a value is more than protobuf's word for nothing: finite, or a known enum number."""
     if descriptor.is_repeated:
         value = value[-1]
     if descriptor.enum_type is not None:
@@ -309,9 +322,6 @@ def _fill(message: Message, defaults: Sequence[Field]) -> None:
         if descriptor.message_type is None or _is_map(descriptor):
             if field.name in empty:
                 _Reader("", type(message)).read([field], message, "")
-        elif descriptor.is_repeated:
-            for entry in getattr(message, field.name):
-                _fill(entry, field.values[0].fields)
         else:
             block = getattr(message, field.name)
             block.SetInParent()

@@ -1,0 +1,98 @@
+"""Rules of ``augmentation_config``."""
+
+from __future__ import annotations
+
+from frcnn_core.spec.augmentation_pb2 import AugmentationConfig, Preprocessing
+from frcnn_core.spec.model_pb2 import GRAY_SCALE
+from frcnn_core.spec.rules.findings import Findings
+
+PATH = "augmentation_config"
+
+_SPATIAL_RANGES = {
+    "hflip_probability": "[0, 1]",
+    "vflip_probability": "[0, 1]",
+    "zoom_min": "(0, inf)",
+    "zoom_max": "(0, inf)",
+    "translate_max_x": "[0, inf)",
+    "translate_max_y": "[0, inf)",
+}
+_COLOR_RANGES = {
+    "color_shift_stddev": "[0, inf)",
+    "hue_rotation_max": "[0, 360]",
+    "saturation_shift_max": "[0, 1]",
+    "contrast_scale_max": "[0, inf)",
+    "contrast_center": "[0, 1]",
+}
+
+
+def check_augmentation(findings: Findings) -> None:
+    """Images can be brought to size and varied."""
+    augmentation: AugmentationConfig = findings.spec.message.augmentation_config
+    spatial = augmentation.spatial_augmentation
+    _check_preprocessing(findings, augmentation.preprocessing)
+    findings.ranges(f"{PATH}.spatial_augmentation", spatial, _SPATIAL_RANGES)
+    findings.ranges(f"{PATH}.color_augmentation", augmentation.color_augmentation, _COLOR_RANGES)
+    if spatial.zoom_min > spatial.zoom_max:
+        findings.error(
+            f"{PATH}.spatial_augmentation.zoom_min",
+            f"{spatial.zoom_min:g} is above zoom_max ({spatial.zoom_max:g}). "
+            "Type a smaller number.",
+        )
+    if not findings.spec.message.training_config.enable_augmentation:
+        off = "training_config.enable_augmentation is False"
+        findings.without_effect(PATH, {"spatial_augmentation": off, "color_augmentation": off})
+        return
+    if spatial.vflip_probability > 0:
+        findings.warning(
+            f"{PATH}.spatial_augmentation.vflip_probability",
+            "has no effect: images are not flipped upside down.",
+        )
+    if spatial.rotate_rad_max > 0:
+        findings.warning(
+            f"{PATH}.spatial_augmentation.rotate_rad_max",
+            "has no effect: images are not rotated.",
+        )
+
+
+def _check_preprocessing(findings: Findings, preprocessing: Preprocessing) -> None:
+    path = f"{PATH}.preprocessing"
+    image = findings.spec.message.model_config.input_image_config
+    size = image.size_height_width
+    channels = 1 if image.image_type == GRAY_SCALE else 3
+    for name, needed, source in (
+        ("output_image_height", size.height, "size_height_width"),
+        ("output_image_width", size.width, "size_height_width"),
+        ("output_image_channel", channels, "image_type"),
+    ):
+        value = getattr(preprocessing, name)
+        if value and needed and value != needed:
+            findings.error(
+                f"{path}.{name}",
+                f"{value} differs from model_config's {source} ({needed}). "
+                f"Type {needed}, or leave it out.",
+            )
+    if preprocessing.output_image_min or preprocessing.output_image_max:
+        name = "output_image_min" if preprocessing.output_image_min else "output_image_max"
+        findings.error(
+            f"{path}.{name}", "a dynamic input size is not supported yet. Type 0, or leave it out."
+        )
+    for name, neutral in (
+        ("crop_left", 0),
+        ("crop_top", 0),
+        ("crop_right", size.width),
+        ("crop_bottom", size.height),
+    ):
+        if getattr(preprocessing, name) not in (0, neutral):
+            findings.warning(
+                f"{path}.{name}",
+                "has no effect: images are cut at the right and at the bottom, "
+                "or stretched with enable_auto_resize.",
+            )
+    for name in ("scale_width", "scale_height"):
+        if getattr(preprocessing, name) not in (0, 1):
+            findings.warning(f"{path}.{name}", "has no effect: see enable_auto_resize.")
+    for name in ("min_bbox_width", "min_bbox_height"):
+        if getattr(preprocessing, name) > 1:
+            findings.warning(
+                f"{path}.{name}", "has no effect: boxes below 1 pixel are left out, no others."
+            )
