@@ -82,8 +82,8 @@ class AdamW(Optimizer):
             epsilon=options.epsilon,
             weight_decay=options.weight_decay,
         )
-        # Keras searches each pattern in the variable's path, e.g. "conv1_bn/gamma".
-        optimizer.exclude_from_weight_decay(var_names=[r"(^|/)(bias|gamma|beta)$"])
+        # Keras searches the pattern in the name of the TensorFlow variable, e.g. "gamma:0".
+        optimizer.exclude_from_weight_decay(var_names=[r"(^|/)(bias|gamma|beta)(:\d+)?$"])
         return optimizer
 
 

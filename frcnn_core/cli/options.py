@@ -22,9 +22,7 @@ def repeat_flags(command: click.Command, args: list[str]) -> list[str]:
 
     Every word after the flag of a ``Several`` option, up to the next flag, is taken as its value.
     """
-    flags = {
-        flag for param in command.params if isinstance(param, Several) for flag in param.opts
-    }
+    flags = {flag for param in command.params if isinstance(param, Several) for flag in param.opts}
     repeated, open_flag, values = [], None, 0
     for word in args:
         if word in flags:

@@ -1,0 +1,69 @@
+"""Fixtures of more than one test file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+from frcnn_core.plugins import Plugins
+
+
+class Site:
+    """A folder on the import path, into which tiny distributions are put as pip would."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def install(self, distribution: str, plugin: str, code: str, *, module: str = "") -> None:
+        """Put in a distribution with one plugin.
+
+        Args:
+            distribution: name and version, e.g. ``acme 1.0``.
+            plugin: name of the entry point.
+            code: of the module.
+            module: its name; made from the distribution's unless given.
+        """
+        name, version = distribution.split()
+        module = module or f"plugin_of_{name.replace('-', '_')}"
+        self.folder.joinpath(f"{module}.py").write_text(code)
+        info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        info.joinpath("METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        info.joinpath("entry_points.txt").write_text(f"[frcnn]\n{plugin} = {module}\n")
+
+    def plugins(self, **kwargs) -> Plugins:
+        """What is in this folder, and nothing else."""
+        found = [
+            entry_point
+            for distribution in distributions(path=[str(self.folder)])
+            for entry_point in distribution.entry_points
+        ]
+        return Plugins(found, **kwargs)
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
+        """Run Python with this folder on its path beside everything that is installed."""
+        return subprocess.run(
+            [sys.executable, *command],
+            env={**os.environ, "PYTHONPATH": str(self.folder), **environment},
+            capture_output=True,
+            text=True,
+        )
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch) -> Site:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    known = set(sys.modules)
+    yield Site(folder)
+    for module in set(sys.modules) - known:
+        if module.startswith("plugin_of_"):
+            del sys.modules[module]
