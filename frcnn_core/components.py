@@ -19,14 +19,19 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from frcnn_core.errors import ModelFileError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import keras
 
+    from frcnn_core.detector import DetectionSettings
     from frcnn_core.layers import Blocks
-    from frcnn_core.structures import GroundTruth, ImageDetections
+    from frcnn_core.model import Model
+    from frcnn_core.preprocessing import Preprocessing
+    from frcnn_core.structures import Detections, GroundTruth, ImageDetections
 
 
 class Component(ABC):
@@ -75,6 +80,10 @@ class Backbone(Component):
     @abstractmethod
     def head(self, rois: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
         """Pooled RoIs (B*R, S, S, C) to one vector per RoI (B*R, D)."""
+
+    def custom_layers(self) -> dict[str, type[keras.layers.Layer]]:
+        """Layer classes of the plugin's own that saved models name, by their Keras name."""
+        return {}
 
     def pretrained_name(self, layer: str) -> str:
         """What a pretrained weights file calls ``layer``."""
@@ -154,6 +163,18 @@ class Metric(Component):
         """
 
 
+@dataclass(frozen=True)
+class Runtime:
+    """A detector ready to run, whatever kind of file it came from."""
+
+    detect: Callable[[Any, Any], Detections]
+    """(images (B, H, W, C) preprocessed, sizes (B, 2)) to detections, as ``FasterRCNN.detect``."""
+    class_names: tuple[str, ...]
+    """K names; class id i is the i-th."""
+    preprocessing: Preprocessing
+    """How images become the input of ``detect``."""
+
+
 class Exporter(Component):
     """Writes a trained detector in a deployment format."""
 
@@ -164,10 +185,29 @@ class Exporter(Component):
     """A frozen dataclass; ``frcnn export NAME`` gets one flag per field."""
 
     @abstractmethod
-    def export(self, detector: Any, output: Path, options: Any) -> list[Path]:
-        """Write ``detector`` (a ``frcnn_core.model.Model``) and return the files written,
-        the main one first."""
+    def export(
+        self, model: Model, output: Path, *, settings: DetectionSettings, options: Any
+    ) -> list[Path]:
+        """Write ``model`` and return the files or folders written, the main one first.
 
-    def load(self, path: Path) -> Any:
-        """A runtime for what ``export`` wrote, with the detector's ``detect(images, sizes)``."""
-        raise TypeError(f"{self.name} files cannot be run by frcnn.")
+        Args:
+            model: detector, classes and preprocessing.
+            output: file or folder to write; does not exist yet.
+            settings: how detections are made (``inference_config``); fixed in what is written.
+            options: an instance of ``Options``.
+
+        Raises:
+            FrcnnError: the format cannot hold such a model.
+        """
+
+    def recognises(self, path: Path) -> bool:
+        """Whether ``path`` is, by its name or first bytes, something ``export`` wrote."""
+        return bool(self.suffix) and path.suffix == self.suffix
+
+    def load(self, path: Path) -> Runtime:
+        """Run what ``export`` wrote.
+
+        Raises:
+            ModelFileError: it cannot be run, or not here.
+        """
+        raise ModelFileError(f"{path}: {self.name} files cannot be run by frcnn.")
