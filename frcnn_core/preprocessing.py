@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    import numpy as np
     import tensorflow as tf
 
 CHANNELS = {"rgb": 3, "bgr": 3, "l": 1}
@@ -85,8 +83,6 @@ class Preprocessing:
     def shape(self) -> tuple[int | None, int | None, int]:
         """Static shape (height, width, channels) of an image, None where it is dynamic."""
         return (self.height or None, self.width or None, self.channels)
-
-    # --- the steps, as TensorFlow ops
 
     def decode(self, data: tf.Tensor) -> tf.Tensor:
         """The pixels of an image file.
@@ -169,25 +165,9 @@ class Preprocessing:
         means = tf.constant(self.means, tf.float32)
         if self.channel_order == "bgr":
             images, means = tf.reverse(images, [-1]), tf.reverse(means, [0])
-        return (images - means) / tf.constant(self.scale, tf.float32)
-
-    # --- for a single file
-
-    def load(self, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Network input from an image file, by the same steps as the training pipeline.
-
-        Returns:
-            The image (height, width, C), its valid size (2,) and its scale (2,), as in
-            ``Resampled``, all numpy float32.
-
-        Raises:
-            OSError: the file cannot be read.
-            tf.errors.InvalidArgumentError: its content is no image.
-        """
-        fitted = self.fit(self.decode(path.read_bytes()))
-        return self.normalize(fitted.image).numpy(), fitted.size.numpy(), fitted.scale.numpy()
-
-    # --- description
+        # TensorFlow turns a division into this product in some graphs and not in others; written
+        # out, every command gets the same bits.
+        return (images - means) * tf.constant(1.0 / self.scale, tf.float32)
 
     def as_dict(self) -> dict[str, Any]:
         """Every field, ready for JSON."""

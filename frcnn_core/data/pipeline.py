@@ -179,9 +179,9 @@ def _records(sources: Sequence[Source], rng: np.random.Generator | None = None) 
     def read(file):
         return tf.data.TFRecordDataset(file[0]).map(lambda record: (record, file[1], file[2]))
 
-    return tf.data.Dataset.from_tensor_slices(tf.reshape(tf.constant(files), (-1, 3))).interleave(
-        read, cycle_length=_OPEN_FILES if rng is not None else 1, block_length=1
-    )
+    return tf.data.Dataset.from_tensor_slices(
+        tf.reshape(tf.constant(files, tf.string), (-1, 3))
+    ).interleave(read, cycle_length=_OPEN_FILES if rng is not None else 1, block_length=1)
 
 
 def _batches(
