@@ -34,6 +34,11 @@ class EvaluationReport:
     triage: tuple[str, ...] = ()
     """Lines for the terminal on why nothing was found; empty where something was."""
 
+    @property
+    def primary(self) -> float:
+        """The number to select checkpoints by: that of the first metric."""
+        return next(iter(self.results.values())).primary
+
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON; what is undefined is None."""
         return {
@@ -62,12 +67,13 @@ def evaluate(
         batches: every image of the set exactly once, the last batch as small as it is.
         accumulators: metrics in progress, by name.
         class_names: K names, for the triage.
-        progress: called after each batch with the number of images so far.
+        progress: called after each batch with the number of images in it.
     """
     triage = Triage(class_names)
     num_images = num_ground_truths = num_difficult = first_batch = 0
     started = warm = time.perf_counter()
     for batch in batches:
+        done = num_images
         detections = detect(batch.images, batch.sizes)
         found = detections_per_image(detections, batch.sizes, batch.scales)
         for truth, image_detections in zip(truth_per_image(batch), found, strict=True):
@@ -79,7 +85,7 @@ def evaluate(
         if not first_batch:
             first_batch, warm = num_images, time.perf_counter()
         if progress:
-            progress(num_images)
+            progress(num_images - done)
     ended = time.perf_counter()
     results = {name: accumulator.result() for name, accumulator in accumulators.items()}
     # NaN, an undefined mAP, is no more than NEARLY_ZERO either: nothing compares above it.

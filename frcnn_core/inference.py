@@ -83,10 +83,10 @@ def infer(
         on_image: called with each path, its pixels (H, W, 1 or 3) uint8, and what was detected
             in them, in pixels of the original image; in the order of ``paths``.
         batch_size: images per call of ``detect``; the last call may have fewer.
-        progress: called after each batch with the number of files so far, skipped ones included.
+        progress: called now and then with the number of files done since, skipped ones included.
     """
     skipped: list[Skipped] = []
-    num_images = first_batch = 0
+    num_images = first_batch = told = 0
     started = warm = time.perf_counter()
     for batch in _batches(preprocessing, paths, batch_size, skipped):
         sizes = np.stack([image.size for image in batch])
@@ -100,8 +100,11 @@ def infer(
         if not first_batch:
             first_batch, warm = num_images, time.perf_counter()
         if progress:
-            progress(num_images + len(skipped))
+            progress(num_images + len(skipped) - told)
+            told = num_images + len(skipped)
     ended = time.perf_counter()
+    if progress:
+        progress(num_images + len(skipped) - told)  # files skipped after the last batch
     return InferenceReport(
         num_images=num_images,
         skipped=tuple(skipped),

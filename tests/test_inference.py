@@ -4,9 +4,13 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
-from frcnn_core.data import kitti
+from frcnn_core.data import kitti, records
+from frcnn_core.data.classes import ClassMap
+from frcnn_core.data.pipeline import evaluation_batches
+from frcnn_core.data.sources import Source
 from frcnn_core.errors import DataError, FrcnnError
 from frcnn_core.inference import DetectionFiles, find_images, infer, kitti_label
 from frcnn_core.preprocessing import Preprocessing
@@ -108,10 +112,23 @@ def test_boxes_are_in_pixels_of_each_original_image(tmp_path):
 
 def test_the_last_batch_is_as_small_as_it_is(tmp_path):
     paths = [image_file(tmp_path / f"{i}.png") for i in range(3)]
-    calls, told = Calls(), []
-    infer(calls.detect, STATIC, paths, calls.on_image, batch_size=2, progress=told.append)
+    calls = Calls()
+    infer(calls.detect, STATIC, paths, calls.on_image, batch_size=2)
     assert calls.shapes == [(2, 32, 64, 3), (1, 32, 64, 3)]
-    assert told == [2, 3]
+
+
+def test_progress_adds_up_to_all_files_though_the_last_one_is_skipped(tmp_path):
+    paths = [image_file(tmp_path / f"{i}.png") for i in range(3)]
+    told = []
+    infer(
+        middle_detector,
+        STATIC,
+        [paths[0], tmp_path / "gone.png", *paths[1:], tmp_path / "gone too.png"],
+        lambda *_: None,
+        batch_size=2,
+        progress=told.append,
+    )
+    assert told == [3, 2, 0]
 
 
 def test_images_of_different_shape_share_a_batch_when_the_network_size_is_dynamic(tmp_path):
@@ -123,19 +140,37 @@ def test_images_of_different_shape_share_a_batch_when_the_network_size_is_dynami
     assert calls.images[1][2].boxes[0].tolist() == [8, 4, 24, 12]
 
 
-def test_the_network_sees_what_it_sees_in_training(tmp_path):
-    path = tmp_path / "a.png"
-    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    Image.fromarray(noise).save(path)
-    preprocessing = Preprocessing(32, 64, channel_order="bgr", means=(1, 2, 3), scale=2.0)
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(32, 64, channel_order="bgr", means=(1, 2, 3), scale=2.0),
+        Preprocessing(32, 64, resize=False),
+        Preprocessing(0, 0, min_side=32, max_side=64, means=(9, 9, 9)),
+        Preprocessing(32, 64, channels=1, channel_order="l", means=(7,)),
+    ],
+    ids=["stretched", "cut", "dynamic", "gray"],
+)
+def test_the_network_sees_the_very_pixels_it_sees_in_training(tmp_path, preprocessing):
+    """Two images of different shape, as JPEG, through the training pipeline and through this."""
+    paths, random = [], np.random.default_rng(0)
+    with tf.io.TFRecordWriter(str(tmp_path / "records")) as writer:
+        for name, (height, width) in (("a", (20, 30)), ("b", (80, 40))):
+            paths.append(tmp_path / f"{name}.jpg")
+            pixels = random.integers(0, 256, (height, width, 3), np.uint8)
+            Image.fromarray(pixels).save(paths[-1])
+            writer.write(records.to_example(records.Record(name, height, width)))
+    source = Source((tmp_path / "records",), tmp_path, "jpg")
+    batches = evaluation_batches([source], ClassMap.of({"a": "a"}), preprocessing, batch_size=2)
     seen = []
 
     def detect(images, sizes):
-        seen.append(images[0])
+        seen.append((images, sizes))
         return middle_detector(images, sizes)
 
-    infer(detect, preprocessing, [path], lambda *_: None, batch_size=1)
-    assert np.array_equal(seen[0], preprocessing.load(path)[0])
+    infer(detect, preprocessing, paths, lambda *_: None, batch_size=2)
+    (trained,) = batches
+    assert np.array_equal(seen[0][0], trained.images)
+    assert np.array_equal(seen[0][1], trained.sizes)
 
 
 def test_damaged_and_misnamed_files_are_skipped_with_a_reason_and_the_rest_goes_on(tmp_path):

@@ -9,9 +9,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+import frcnn_coco
 from frcnn_core.structures import GroundTruth, ImageDetections
 
-frcnn_coco = pytest.importorskip("frcnn_coco")
 NAMES = ("bird", "car", "dog", "never seen")
 
 

@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
+import frcnn_voc
 from frcnn_core.structures import GroundTruth, ImageDetections
 
-frcnn_voc = pytest.importorskip("frcnn_voc")
 NAMES = ("bird", "car", "dog")
 BOX, OTHER, AWAY = [0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 60, 60]
 
