@@ -87,6 +87,15 @@ def test_ranks_share_an_epoch_and_change_nothing_about_an_image(plain_source):
         np.testing.assert_array_equal(image, whole[name])
 
 
+def test_an_epoch_can_go_on_where_it_was_interrupted(plain_source):
+    whole = list(epoch_of(plain_source, augmentation=RESTLESS))
+    rest = list(epoch_of(plain_source, augmentation=RESTLESS, first_step=2))
+    assert (len(whole), len(rest)) == (4, 2)
+    for expected, batch in zip(whole[2:], rest, strict=True):
+        np.testing.assert_array_equal(batch.images, expected.images)
+        np.testing.assert_array_equal(batch.boxes, expected.boxes)
+
+
 def test_augmentation_is_the_same_again_and_different_in_the_next_epoch(plain_source):
     first = images_by_name(epoch_of(plain_source, augmentation=RESTLESS))
     again = images_by_name(epoch_of(plain_source, augmentation=RESTLESS, batch_size=3))
