@@ -1,0 +1,77 @@
+import pytest
+from PIL import Image
+
+from frcnn_core.data import image_files
+from frcnn_core.errors import DataError
+
+
+def save(path, size=(6, 4), **options):
+    Image.new("RGB", size, (200, 30, 60)).save(path, **options)
+    return path
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.JPEG"])
+def test_size_is_height_then_width(tmp_path, name):
+    assert image_files.size(save(tmp_path / name, size=(6, 4))) == (4, 6)
+
+
+def test_the_content_counts_and_not_the_name(tmp_path):
+    assert image_files.size(save(tmp_path / "a.png", format="JPEG")) == (4, 6)
+    with pytest.raises(DataError, match="not a PNG or JPEG file"):
+        image_files.size(save(tmp_path / "b.png", format="BMP"))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_file_that_is_cut_short_is_an_error_that_names_it(tmp_path, name):
+    path = save(tmp_path / name, size=(64, 64))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=name):
+        image_files.size(path)
+
+
+def test_an_empty_file_is_an_error(tmp_path):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataError, match="not a PNG or JPEG file"):
+        image_files.size(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_an_image_that_viewers_turn_is_an_error_that_says_what_to_do(tmp_path, name):
+    with pytest.raises(DataError, match=r"EXIF orientation 6.*exiftran"):
+        image_files.size(save(tmp_path / name, exif=exif(6)))
+
+
+def test_an_upright_orientation_tag_is_fine(tmp_path):
+    assert image_files.size(save(tmp_path / "a.jpg", exif=exif(1))) == (4, 6)
+
+
+def test_a_garbled_exif_block_is_fine(tmp_path):
+    path = save(tmp_path / "a.jpg", exif=b"Exif\x00\x00XX\x00\x00\x00")
+    assert image_files.size(path) == (4, 6)
+
+
+@pytest.mark.parametrize("extension", [".png", "png", ".PNG"])
+def test_extensions_are_found_in_any_case_with_or_without_dot(tmp_path, extension):
+    for name in ("b.PNG", "a.png", "c.jpg", "notes.txt"):
+        (tmp_path / name).touch()
+    assert list(image_files.find(tmp_path, extension)) == ["a", "b"]
+
+
+def test_two_images_of_one_name_are_an_error(tmp_path):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "a.PNG").touch()
+    with pytest.raises(DataError, match=r"rename one of them"):
+        image_files.find(tmp_path, "png")
+
+
+def test_no_image_at_all_is_an_error_that_says_what_is_there(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "b.jpg").touch()
+    with pytest.raises(DataError, match=r"no file ends in \.png\. Files there: 2 \.jpg"):
+        image_files.find(tmp_path, "png")
