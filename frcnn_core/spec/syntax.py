@@ -1,8 +1,8 @@
 """Protobuf text format to a tree of fields that know their line and column.
 
 protobuf's own parser stops at the first mistake and forgets where things were.  This one only
-reads the grammar; what the names and values mean is decided by ``load.py``, which hands each value
-back to protobuf.
+reads the grammar; what the names and values mean is decided by ``reader.py``, which hands each
+value back to protobuf.
 
 Source: https://protobuf.dev/reference/protobuf/textformat-spec/
 """
