@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from frcnn_core.data import image_files
 from frcnn_core.drawing import draw
 from frcnn_core.errors import DataError, FrcnnError
 from frcnn_core.files import whole, write_whole
@@ -20,9 +20,6 @@ from frcnn_core.structures import Detections, ImageDetections
 
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 """Lower-case file name endings of images, and the format a picture of that name is written in."""
-
-EXIF_ORIENTATION = 0x0112
-UPRIGHT = 1
 
 
 class Skipped(NamedTuple):
@@ -55,9 +52,9 @@ def find_images(folder: Path) -> tuple[list[Path], list[Skipped]]:
     images, skipped = [], []
     for path in sorted(folder.iterdir()):
         if path.is_dir():
-            skipped.append(Skipped(path, "a folder; images inside of it are not looked for"))
+            skipped.append(Skipped(path, "a folder; images inside of it are not looked for."))
         elif path.suffix.lower() not in SUFFIXES:
-            skipped.append(Skipped(path, f"not named as an image ({', '.join(SUFFIXES)})"))
+            skipped.append(Skipped(path, f"its name is no image's: {', '.join(SUFFIXES)}."))
         else:
             images.append(path)
     if not images:
@@ -153,14 +150,12 @@ def _read(preprocessing: Preprocessing, path: Path) -> _Image:
     import tensorflow as tf
 
     try:
-        data = path.read_bytes()
-        _require_upright(path)
-        pixels = preprocessing.decode(data)
-    except OSError as error:
-        reason = error.strerror or "not a readable image"
-        raise DataError(f"cannot be read: {reason}") from error
-    except (tf.errors.InvalidArgumentError, Image.DecompressionBombError) as error:
-        raise DataError("cannot be decoded: not a JPEG or PNG image, or damaged") from error
+        image_files.size(path)  # the rules of dataset_convert, EXIF orientation among them
+        pixels = preprocessing.decode(path.read_bytes())
+    except DataError as error:
+        raise DataError(str(error).removeprefix(f"{path}: ")) from error
+    except (OSError, tf.errors.InvalidArgumentError) as error:
+        raise DataError("cannot be decoded: damaged, or changed while it was read.") from error
     fitted = preprocessing.fit(pixels)
     return _Image(
         path,
@@ -169,19 +164,6 @@ def _read(preprocessing: Preprocessing, path: Path) -> _Image:
         fitted.size.numpy(),
         fitted.scale.numpy(),
     )
-
-
-def _require_upright(path: Path) -> None:
-    """Refuse an image that viewers turn and TensorFlow does not: its boxes would not fit."""
-    with Image.open(path) as image:
-        orientation = UPRIGHT
-        if "exif" in image.info:
-            orientation = image.getexif().get(EXIF_ORIENTATION, UPRIGHT)
-    if orientation != UPRIGHT:
-        raise DataError(
-            f"its EXIF orientation is {orientation}: viewers turn it, the detector would not. Turn"
-            " its pixels first, e.g. with `mogrify -auto-orient`"
-        )
 
 
 def _stack(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -224,20 +206,13 @@ def kitti_label(
 
 
 @dataclass(frozen=True)
-class DetectionFiles:
+class Destination:
     """Where the results of each image go; a folder that is None gets nothing."""
 
     pictures: Path | None
     """Annotated images, named as their originals."""
     labels: Path | None
     """KITTI labels, ``<stem>.txt``."""
-    class_names: tuple[str, ...]
-    picture_threshold: float
-    """Detections scored at least this are drawn."""
-    label_threshold: float
-    """Detections scored at least this are written to labels."""
-    caption: bool
-    """Whether class and score are written at each box."""
 
     def picture_path(self, image: Path) -> Path | None:
         return self.pictures / image.name if self.pictures else None
@@ -281,9 +256,23 @@ class DetectionFiles:
                 " them."
             )
 
+
+@dataclass(frozen=True)
+class DetectionWriter:
+    """Writes the results of image after image; ``write`` is an ``on_image`` of ``infer``."""
+
+    destination: Destination
+    class_names: tuple[str, ...]
+    picture_threshold: float
+    """Detections scored at least this are drawn."""
+    label_threshold: float
+    """Detections scored at least this are written to labels."""
+    caption: bool
+    """Whether class and score are written at each box."""
+
     def write(self, image: Path, pixels: np.ndarray, detections: ImageDetections) -> None:
-        """Write the results of one image; the ``on_image`` of ``infer``."""
-        if path := self.picture_path(image):
+        """Write the picture and the label of one image, each whole or not at all."""
+        if path := self.destination.picture_path(image):
             picture = draw(
                 pixels,
                 detections,
@@ -294,6 +283,6 @@ class DetectionFiles:
             with whole(path) as temporary:
                 # Few artefacts around thin lines; PNG ignores the quality.
                 picture.save(temporary, format=SUFFIXES[image.suffix.lower()], quality=95)
-        if path := self.label_path(image):
+        if path := self.destination.label_path(image):
             text = kitti_label(detections, self.class_names, min_score=self.label_threshold)
             write_whole(path, text)

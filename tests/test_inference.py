@@ -12,7 +12,7 @@ from frcnn_core.data.classes import ClassMap
 from frcnn_core.data.pipeline import evaluation_batches
 from frcnn_core.data.sources import Source
 from frcnn_core.errors import DataError, FrcnnError
-from frcnn_core.inference import DetectionFiles, find_images, infer, kitti_label
+from frcnn_core.inference import Destination, DetectionWriter, find_images, infer, kitti_label
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.structures import Detections, ImageDetections
 
@@ -59,16 +59,19 @@ def one_car(score=0.98765432):
     return ImageDetections(np.float32([[10, 20, 30, 40]]), np.float32([score]), np.array([0]), None)
 
 
-def files(folder, **changes):
+def destination(folder):
+    return Destination(folder / "pictures", folder / "labels")
+
+
+def writer(folder, **changes):
     fields = {
-        "pictures": folder / "pictures",
-        "labels": folder / "labels",
+        "destination": destination(folder),
         "class_names": NAMES,
         "picture_threshold": 0.6,
         "label_threshold": 0.6,
         "caption": True,
     }
-    return DetectionFiles(**{**fields, **changes})
+    return DetectionWriter(**{**fields, **changes})
 
 
 # Reading
@@ -190,7 +193,9 @@ def test_damaged_and_misnamed_files_are_skipped_with_a_reason_and_the_rest_goes_
         "bitmap.png",
         "gone.png",
     ]
-    assert report.skipped[3].reason == "cannot be read: No such file or directory"
+    reasons = [reason for _, reason in report.skipped]
+    assert reasons[2] == "not a PNG or JPEG file, whatever its name says."
+    assert "No such file" in reasons[3]
 
 
 def test_an_image_that_viewers_turn_is_skipped_because_its_boxes_would_not_fit(tmp_path):
@@ -199,7 +204,7 @@ def test_an_image_that_viewers_turn_is_skipped_because_its_boxes_would_not_fit(t
     path = image_file(tmp_path / "phone.jpg", exif=exif)
     report = infer(middle_detector, STATIC, [path], lambda *_: None, batch_size=1)
     assert report.num_images == 0
-    assert "EXIF orientation is 6" in report.skipped[0].reason
+    assert "EXIF orientation 6" in report.skipped[0].reason
 
 
 def test_the_rate_leaves_out_the_first_batch(tmp_path):
@@ -228,7 +233,7 @@ def test_labels_can_be_read_back():
 
 def test_each_image_gets_a_picture_and_a_label_with_the_confident_detections(tmp_path):
     paths = [image_file(tmp_path / "in" / name, 100, 200) for name in ("a.png", "b.JPG")]
-    infer(middle_detector, STATIC, paths, files(tmp_path).write, batch_size=2)
+    infer(middle_detector, STATIC, paths, writer(tmp_path).write, batch_size=2)
     assert (tmp_path / "labels" / "a.txt").read_text() == (
         "car 0 0 0 50.00 25.00 150.00 75.00 0 0 0 0 0 0 0 0.9000000\n"
     )
@@ -241,29 +246,28 @@ def test_each_image_gets_a_picture_and_a_label_with_the_confident_detections(tmp
 
 def test_labels_have_a_threshold_of_their_own(tmp_path):
     path = image_file(tmp_path / "in" / "a.png")
-    infer(middle_detector, STATIC, [path], files(tmp_path, label_threshold=0).write, batch_size=1)
+    infer(middle_detector, STATIC, [path], writer(tmp_path, label_threshold=0).write, batch_size=1)
     assert len((tmp_path / "labels" / "a.txt").read_text().splitlines()) == 2
 
 
 def test_an_image_without_detections_gets_an_empty_label(tmp_path):
     path = image_file(tmp_path / "in" / "a.png")
-    infer(middle_detector, STATIC, [path], files(tmp_path, label_threshold=1).write, batch_size=1)
+    infer(middle_detector, STATIC, [path], writer(tmp_path, label_threshold=1).write, batch_size=1)
     assert (tmp_path / "labels" / "a.txt").read_text() == ""
 
 
 def test_a_grayscale_model_draws_in_colour(tmp_path):
     path = image_file(tmp_path / "in" / "a.png", mode="L")
     gray = Preprocessing(32, 64, channels=1, channel_order="l", means=(0,))
-    infer(middle_detector, gray, [path], files(tmp_path).write, batch_size=1)
+    infer(middle_detector, gray, [path], writer(tmp_path).write, batch_size=1)
     with Image.open(tmp_path / "pictures" / "a.png") as picture:
         assert picture.mode == "RGB"
 
 
-def test_no_folder_no_files(tmp_path):
+def test_no_folder_no_writer(tmp_path):
     path = image_file(tmp_path / "in" / "a.png")
-    files(tmp_path, pictures=None, labels=None).write(
-        path, np.zeros((16, 16, 3), np.uint8), one_car()
-    )
+    nowhere = writer(tmp_path, destination=Destination(None, None))
+    nowhere.write(path, np.zeros((16, 16, 3), np.uint8), one_car())
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["in"]
 
 
@@ -272,19 +276,19 @@ def test_existing_results_are_refused_unless_they_may_be_overwritten(tmp_path):
     for image in images:
         image_file(tmp_path / "pictures" / image.name)
     with pytest.raises(FrcnnError, match=r"0\.png, .*1\.png, .*2\.png and 2 more.*--overwrite"):
-        files(tmp_path).require_free(images, overwrite=False)
-    files(tmp_path).require_free(images, overwrite=True)
+        destination(tmp_path).require_free(images, overwrite=False)
+    destination(tmp_path).require_free(images, overwrite=True)
 
 
 def test_an_image_is_never_overwritten_by_its_own_picture(tmp_path):
     image = image_file(tmp_path / "a.png")
     with pytest.raises(FrcnnError, match="would replace the image it is made of"):
-        files(tmp_path, pictures=tmp_path / "x" / "..").require_free([image], overwrite=True)
+        Destination(tmp_path / "x" / "..", None).require_free([image], overwrite=True)
 
 
 def test_two_images_of_one_stem_would_share_a_label(tmp_path):
     images = [image_file(tmp_path / name) for name in ("a.jpg", "a.png")]
     message = re.escape(f"a.jpg and a.png would both be written to {tmp_path / 'labels' / 'a.txt'}")
     with pytest.raises(FrcnnError, match=message):
-        files(tmp_path).require_free(images, overwrite=True)
-    files(tmp_path, labels=None).require_free(images, overwrite=False)
+        destination(tmp_path).require_free(images, overwrite=True)
+    Destination(tmp_path / "pictures", None).require_free(images, overwrite=False)

@@ -71,7 +71,10 @@ def inference(
     Writes each image with its detections drawn, and KITTI labels with scores, in pixels of the
     original image.  Nothing is deleted; files that are no image are skipped and named.
     """
+    from frcnn_core.cli.progress import progress
     from frcnn_core.cli.running import announce, model_file, open_for
+    from frcnn_core.errors import DataError
+    from frcnn_core.inference import DetectionWriter, find_images, infer
     from frcnn_core.plugins import installed
     from frcnn_core.spec import check, load, paths
 
@@ -85,33 +88,29 @@ def inference(
     if batch_size:
         config.batch_size = batch_size
     announce(check.require(spec, installed(), "inference"))
-    pictures, labels = _folders(config, results_dir)
+    destination = _destination(config, results_dir)
+    folder = paths.locate(config.images_dir)
+    images, skipped = find_images(folder)
+    destination.require_free(images, overwrite=overwrite)
 
     opened = open_for(spec, model_file(config, "trt_inference"), key, gpu_index)
     from frcnn_core import assemble
-    from frcnn_core.cli.progress import progress
-    from frcnn_core.errors import DataError
-    from frcnn_core.inference import DetectionFiles, find_images, infer
 
     threshold = config.bbox_visualize_threshold
-    files = DetectionFiles(
-        pictures=pictures,
-        labels=labels,
+    writer = DetectionWriter(
+        destination,
         class_names=opened.class_names,
         picture_threshold=threshold,
         label_threshold=threshold if label_threshold is None else label_threshold,
         caption=config.bbox_caption_on,
     )
-    folder = paths.locate(config.images_dir)
-    images, skipped = find_images(folder)
-    files.require_free(images, overwrite=overwrite)
     click.echo(f"Detecting {', '.join(opened.class_names)} in {len(images)} images of {folder}")
     with progress("Detecting", len(images)) as advance:
         report = infer(
             assemble.detect_function(opened, assemble.detection_settings(config)),
             opened.preprocessing,
             images,
-            files.write,
+            writer.write,
             batch_size=config.batch_size or 1,
             progress=advance,
         )
@@ -121,33 +120,33 @@ def inference(
     rate = report.images_per_second
     speed = f", {rate:.1f} images/s after the first batch" if rate else ""
     click.echo(f"{report.num_images} images in {report.seconds:.1f} s{speed}")
-    for what, where in (("Pictures", pictures), ("Labels", labels)):
+    for what, where in (("Pictures", destination.pictures), ("Labels", destination.labels)):
         if where:
             click.echo(f"{what} are in {where}")
 
 
-def _folders(config, results_dir: Path | None) -> tuple[Path | None, Path | None]:
+def _destination(config, results_dir: Path | None):
     """Where pictures and labels go.
 
     Raises:
         SpecError: nowhere.
     """
     from frcnn_core.errors import SpecError
+    from frcnn_core.inference import Destination
 
     if results_dir:
-        return results_dir / PICTURES, results_dir / LABELS
+        return Destination(results_dir / PICTURES, results_dir / LABELS)
     named = (config.detection_image_output_dir, config.labels_dump_dir)
     if not any(named):
         raise SpecError(
             "inference_config: neither detection_image_output_dir nor labels_dump_dir is set, so"
             " there is nothing to write. Set one, or give -r DIR."
         )
-    pictures, labels = (Path(folder).expanduser() if folder else None for folder in named)
-    return pictures, labels
+    return Destination(*(Path(folder).expanduser() if folder else None for folder in named))
 
 
 def _show_skipped(skipped) -> None:
     for path, reason in skipped[:MOST_NAMED]:
-        click.secho(f"Skipped {path.name}: {reason}.", fg="yellow", err=True)
+        click.secho(f"Skipped {path.name}: {reason}", fg="yellow", err=True)
     if len(skipped) > MOST_NAMED:
         click.secho(f"Skipped {len(skipped) - MOST_NAMED} more.", fg="yellow", err=True)

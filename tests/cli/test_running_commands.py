@@ -147,7 +147,7 @@ def test_inference_writes_pictures_and_labels_where_the_spec_says(folder):
     (folder / "images" / "notes.txt").write_text("?")
     result = run("inference", folder)
     assert result.exit_code == 0, result.output
-    assert "Skipped notes.txt: not named as an image" in result.output
+    assert "Skipped notes.txt: its name is no image's: .jpg, .jpeg, .png." in result.output
     assert f"Pictures are in {folder}/pictures" in result.output
     assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["a.png", "b.png"]
     assert (folder / "labels" / "a.txt").read_text() == (
