@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from frcnn_core.convolution import conv2d
 from frcnn_core.layers import BatchNormalization
 
 
@@ -81,7 +82,7 @@ class _Convolution:
         padding = layer.padding.upper()
         if padding == "VALID" and any(map(any, self.padding)):
             padding = [[0, 0], *map(list, self.padding), [0, 0]]
-        outputs = tf.nn.conv2d(
+        outputs = conv2d(
             tf.cast(self.inputs, dtype),
             tf.cast(kernel, dtype),
             strides=layer.strides,
@@ -139,4 +140,3 @@ def _is_foldable(norm, conv: keras.layers.Conv2D, training: bool) -> bool:
     linear = conv.activation in (None, keras.activations.linear)
     # In training, folding into a frozen kernel would compute that kernel's gradient after all.
     return linear and (not training or conv.trainable or not norm.trainable)
-

@@ -159,14 +159,12 @@ class Blocks:
         activation: str | None = "relu",
         activation_name: str = "",
     ) -> keras.KerasTensor:
-        """Convolution, batch normalization (``bn`` or ``NAME_bn``) and activation (``NAME_act``)."""
+        """Convolution, normalization (``bn``, or ``NAME_bn``) and activation (``NAME_act``)."""
         x = self.conv(x, filters, kernel, name=name, block=block, strides=strides)
         x = self.norm(x, name=bn or f"{name}_bn")
         return self.activation(x, activation, name=activation_name or f"{name}_act")
 
-    def activation(
-        self, x: keras.KerasTensor, kind: str | None, *, name: str
-    ) -> keras.KerasTensor:
+    def activation(self, x: keras.KerasTensor, kind: str | None, *, name: str) -> keras.KerasTensor:
         """A Keras activation by name; None draws nothing."""
         return keras.layers.Activation(kind, name=name)(x) if kind else x
 

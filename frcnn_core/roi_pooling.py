@@ -30,7 +30,5 @@ def crop_and_resize(
     limits = tf.tile(tf.cast(image_size, tf.float32) - 1.0, [2])
     corners = tf.stop_gradient(tf.reshape(rois, [-1, 4]) / limits)
     # tf.image.crop_and_resize answers in float32 whatever the map's type is.
-    crops = tf.image.crop_and_resize(
-        tf.cast(features, tf.float32), corners, image_of, [side, side]
-    )
+    crops = tf.image.crop_and_resize(tf.cast(features, tf.float32), corners, image_of, [side, side])
     return tf.cast(crops, features.dtype)

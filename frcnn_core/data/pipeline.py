@@ -69,22 +69,24 @@ class Batches:
             except StopIteration:
                 return
             except tf.errors.OpError as error:
-                raise self._explain(number, error) from error
+                if fault := self._fault_in(number):
+                    raise DataError(fault) from error
+                raise
             yield batch
             number += 1
 
-    def _explain(self, number: int, error: tf.errors.OpError) -> Exception:
-        """The image at fault in batch ``number``, or the error itself if it is none of them."""
+    def _fault_in(self, number: int) -> str | None:
+        """Which image of batch ``number`` cannot be read, and why; None if all can."""
         for batch in self._paths.skip(number).take(1):
             for path in (name.decode() for name in batch.numpy().tolist()):
                 try:
                     self._preprocessing.decode(tf.io.read_file(path))
                 except tf.errors.NotFoundError:
-                    return DataError(f"{path}: there is no such image.")
+                    return f"{path}: there is no such image."
                 except tf.errors.OpError as problem:
                     reason = problem.message.splitlines()[0]
-                    return DataError(f"{path}: not a JPEG or PNG image, or damaged: {reason}")
-        return error
+                    return f"{path}: not a JPEG or PNG image, or damaged: {reason}"
+        return None
 
 
 def training_batches(
