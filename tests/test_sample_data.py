@@ -72,6 +72,13 @@ def test_distance_and_size_agree_with_a_pinhole_camera():
         assert item.y2 - item.y1 == pytest.approx(320 * item.height / item.z, abs=2)
 
 
+@pytest.mark.parametrize(("width", "height"), [(160, 160), (160, 640), (1248, 384)])
+def test_pictures_of_any_shape_can_be_drawn(width, height):
+    scenes = [scene(np.random.default_rng(number), width, height) for number in range(5)]
+    assert all(image.size == (width, height) for image, _ in scenes)
+    assert sum(len(objects) for _, objects in scenes) > 5
+
+
 def test_the_specs_can_be_read_and_point_at_the_data(tmp_path):
     directory = tmp_path / 'my "sample" data'
     data = sample_data.generate(directory, 1, num_test_images=0, val_split=25)

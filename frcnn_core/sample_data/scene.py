@@ -12,7 +12,7 @@ from frcnn_core.sample_data.backdrop import backdrop
 from frcnn_core.sample_data.figures import LABELLED, UNLABELLED, Figure
 
 _SCALES = 11.0, 42.0
-"""Pixels per metre of the farthest and the nearest figure, in a picture 192 pixels high."""
+"""Pixels per metre of the farthest and the nearest figure, in a picture of 320 x 192."""
 _LARGEST = 0.5
 """Of a labelled figure, as a fraction of the picture's width."""
 _MOST_HIDDEN = 0.6
@@ -70,7 +70,7 @@ def _crowd(rng, width: int, height: int, horizon: float, camera_height: float) -
     placed: list[_Placed] = []
     for class_name, draw in wanted:
         for _ in range(12):
-            scale = float(np.exp(rng.uniform(*np.log(_SCALES)))) * height / 192
+            scale = float(np.exp(rng.uniform(*np.log(_SCALES)))) * min(height / 192, width / 320)
             item = _stand(rng, draw(rng, scale), class_name, scale, width, horizon, camera_height)
             if _fits(item, placed, width):
                 placed.append(item)
