@@ -1,16 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
+from record_sets import labelled
 
 from frcnn_core.data import records
-from frcnn_core.data.kitti import Object
 from frcnn_core.data.sources import Source
-
-
-def labelled(name, y1, x1, y2, x2, occlusion=0):
-    return Object(name, x1=x1, y1=y1, x2=x2, y2=y2, occlusion=occlusion)
 
 
 @pytest.fixture
@@ -41,8 +35,3 @@ def make_source(tmp_path):
 def plain_source(make_source):
     """Seven images of 20 x 30 (height x width), each with one car of 10 x 10 pixels."""
     return make_source({f"{i}": (20, 30, [labelled("car", 5, 5, 15, 15)]) for i in range(7)})
-
-
-def stems(batches) -> list[str]:
-    """Names of all images, without folder and extension, in the order they come."""
-    return [Path(name.decode()).stem for batch in batches for name in batch.names.numpy()]

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import labelled, stems
+from record_sets import labelled, stems
 
 from frcnn_core.data import records
 from frcnn_core.data.augment import Augmentation

@@ -2,7 +2,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from conftest import labelled
+from record_sets import labelled
 
 from frcnn_core.data.classes import ClassMap
 from frcnn_core.data.sources import (
