@@ -67,3 +67,41 @@ def site(tmp_path, monkeypatch) -> Site:
     for module in set(sys.modules) - known:
         if module.startswith("plugin_of_"):
             del sys.modules[module]
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """A ``Model`` of two classes and 32 x 48 pixels with a few random layers, no backbone's."""
+    import keras
+
+    from frcnn_core.anchors import Anchors
+    from frcnn_core.detector import FasterRCNN
+    from frcnn_core.model import Model
+    from frcnn_core.preprocessing import Preprocessing
+
+    keras.utils.set_random_seed(1)
+    spread = keras.initializers.RandomNormal(stddev=0.05)
+    images = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 16, 16, padding="same", kernel_initializer=spread)(images)
+    features = keras.Model(images, x)
+    cells = keras.Input((None, None, 4))
+    objectness = keras.layers.Conv2D(2, 1, kernel_initializer=spread)(cells)
+    deltas = keras.layers.Conv2D(8, 1)(cells)
+    crops = keras.Input((3, 3, 4))
+    vector = keras.layers.Flatten()(crops)
+    classes = keras.layers.Dense(3, kernel_initializer=spread)(vector)
+    refinements = keras.layers.Dense(8)(vector)
+    return Model(
+        detector=FasterRCNN(
+            features,
+            keras.Model(cells, [objectness, deltas]),
+            keras.Model(crops, [classes, refinements]),
+            anchors=Anchors(scales=(12.0, 24.0), ratios=(1.0,)),
+        ),
+        class_names=("car", "person"),
+        preprocessing=Preprocessing(
+            height=32, width=48, channel_order="bgr", means=(10.0, 20.0, 30.0), scale=50.0
+        ),
+        arch="resnet:10",
+        spec="",
+    )

@@ -1,16 +1,12 @@
 import json
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from frcnn_core.anchors import Anchors
 from frcnn_core.components import NoOptions
-from frcnn_core.detector import DetectionSettings, FasterRCNN
+from frcnn_core.detector import DetectionSettings
 from frcnn_core.errors import ModelFileError
-from frcnn_core.model import Model
-from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.structures import Detections
 from frcnn_saved_model import SavedModel
 
@@ -23,45 +19,10 @@ SETTINGS = DetectionSettings(
 )
 
 
-def tiny_model() -> Model:
-    """Three random convolutions and a dense layer around the real detector, 32 x 48 pixels."""
-    keras.utils.set_random_seed(1)
-    spread = keras.initializers.RandomNormal(stddev=0.05)
-    images = keras.Input((None, None, 3))
-    x = keras.layers.Conv2D(4, 16, 16, padding="same", kernel_initializer=spread)(images)
-    features = keras.Model(images, x)
-    cells = keras.Input((None, None, 4))
-    objectness = keras.layers.Conv2D(2, 1, kernel_initializer=spread)(cells)
-    deltas = keras.layers.Conv2D(8, 1)(cells)
-    crops = keras.Input((3, 3, 4))
-    vector = keras.layers.Flatten()(crops)
-    classes = keras.layers.Dense(3, kernel_initializer=spread)(vector)
-    refinements = keras.layers.Dense(8)(vector)
-    return Model(
-        detector=FasterRCNN(
-            features,
-            keras.Model(cells, [objectness, deltas]),
-            keras.Model(crops, [classes, refinements]),
-            anchors=Anchors(scales=(12.0, 24.0), ratios=(1.0,)),
-        ),
-        class_names=CLASS_NAMES,
-        preprocessing=Preprocessing(
-            height=32, width=48, channel_order="bgr", means=(10.0, 20.0, 30.0), scale=50.0
-        ),
-        arch="tiny",
-        spec="",
-    )
-
-
 @pytest.fixture(scope="module")
-def model():
-    return tiny_model()
-
-
-@pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
+def folder(tiny_model, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "tiny"
-    written = SavedModel().export(model, path, settings=SETTINGS, options=NoOptions())
+    written = SavedModel().export(tiny_model, path, settings=SETTINGS, options=NoOptions())
     assert written == [path]
     return path
 
@@ -82,39 +43,41 @@ def detect(model, pixels):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_loaded_detector_finds_what_the_model_finds(model, folder, batch):
-    images, sizes, expected = detect(model, pictures(batch))
+def test_the_loaded_detector_finds_what_the_model_finds(tiny_model, folder, batch):
+    images, sizes, expected = detect(tiny_model, pictures(batch))
     found = SavedModel().load(folder).detect(images, sizes)
     for name in Detections._fields:
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-4)
 
 
-def test_the_loaded_detector_takes_numpy_arrays(model, folder):
-    images, sizes, expected = detect(model, pictures(1))
+def test_the_loaded_detector_takes_numpy_arrays(tiny_model, folder):
+    images, sizes, expected = detect(tiny_model, pictures(1))
     found = SavedModel().load(folder).detect(images.numpy(), sizes.numpy())
     np.testing.assert_array_equal(found.counts, expected.counts)
 
 
-def test_classes_and_preprocessing_come_back(model, folder):
+def test_classes_and_preprocessing_come_back(tiny_model, folder):
     runtime = SavedModel().load(folder)
     assert runtime.class_names == CLASS_NAMES
-    assert runtime.preprocessing == model.preprocessing
+    assert runtime.preprocessing == tiny_model.preprocessing
 
 
 @pytest.mark.parametrize(
     ("signature", "dtype"), [("serving_default", tf.uint8), ("float", tf.float32)]
 )
-def test_pixels_are_preprocessed_in_the_graph_as_in_training(model, folder, signature, dtype):
-    _, _, expected = detect(model, pictures(2))
+def test_pixels_are_preprocessed_in_the_graph_as_in_training(tiny_model, folder, signature, dtype):
+    _, _, expected = detect(tiny_model, pictures(2))
     serve = tf.saved_model.load(str(folder)).signatures[signature]
     served = serve(images=tf.cast(pictures(2), dtype))
     for name in ("boxes", "scores", "classes", "counts"):
         np.testing.assert_allclose(served[name], getattr(expected, name), atol=1e-4)
 
 
-def test_images_of_another_size_are_resized_and_their_boxes_are_in_their_own_pixels(model, folder):
+def test_images_of_another_size_are_resized_and_their_boxes_are_in_their_own_pixels(
+    tiny_model, folder
+):
     pixels = pictures(2, height=64, width=24)
-    _, _, expected = detect(model, pixels)
+    _, _, expected = detect(tiny_model, pixels)
     serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
     # 32 network pixels are 64 of the image in y, 48 are 24 in x.
     boxes = expected.boxes.numpy() * [2.0, 0.5, 2.0, 0.5]
