@@ -1,9 +1,10 @@
-"""Every registered component passes the contract of its kind, so a new one is tested by existing."""
+"""Every registered component passes the contract of its kind: it is tested by existing."""
 
 from frcnn_core.options import required
-from frcnn_core.plugins import installed
+from frcnn_core.plugins import KINDS, installed
 from frcnn_core.testing import (
     BackboneContract,
+    ExporterContract,
     LRScheduleContract,
     MetricContract,
     OptimizerContract,
@@ -14,6 +15,7 @@ CONTRACTS = {
     "lr_schedule": LRScheduleContract,
     "optimizer": OptimizerContract,
     "metric": MetricContract,
+    "exporter": ExporterContract,
 }
 
 
@@ -29,7 +31,7 @@ def _tests_of(kind: str, component) -> type:
     return type(name, (CONTRACTS[kind],), fields)
 
 
-for _kind in CONTRACTS:
-    for _entry in installed().registries[_kind]:
-        _tests = _tests_of(_kind, _entry.component)
+for _kind in KINDS:
+    for _entry in installed().registries[_kind.key]:
+        _tests = _tests_of(_kind.key, _entry.component)
         globals()[_tests.__name__] = _tests

@@ -5,8 +5,15 @@ class TestTinyNet(BackboneContract):
 """
 
 from frcnn_core.testing.backbone import BackboneContract
+from frcnn_core.testing.exporter import ExporterContract
 from frcnn_core.testing.lr_schedule import LRScheduleContract
 from frcnn_core.testing.metric import MetricContract
 from frcnn_core.testing.optimizer import OptimizerContract
 
-__all__ = ["BackboneContract", "LRScheduleContract", "MetricContract", "OptimizerContract"]
+__all__ = [
+    "BackboneContract",
+    "ExporterContract",
+    "LRScheduleContract",
+    "MetricContract",
+    "OptimizerContract",
+]
