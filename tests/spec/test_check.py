@@ -350,10 +350,14 @@ def written(path, value):
         (f"{SPATIAL}.zoom_min", "0"),
         (f"{SPATIAL}.zoom_min", "1.5"),
         (f"{SPATIAL}.translate_max_x", "-1"),
+        (f"{SPATIAL}.vflip_probability", "1.1"),
+        (f"{SPATIAL}.rotate_rad_max", "-1"),
+        (f"{SPATIAL}.rotate_probability", "2"),
         (f"{COLOR}.hue_rotation_max", "361"),
         (f"{COLOR}.saturation_shift_max", "1.5"),
         (f"{COLOR}.color_shift_stddev", "-0.1"),
         (f"{COLOR}.contrast_scale_max", "-0.1"),
+        (f"{PREPROCESSING}.min_bbox_width", "-1"),
         (f"{PREPROCESSING}.output_image_height", "65"),
         (f"{PREPROCESSING}.output_image_width", "64"),
         (f"{PREPROCESSING}.output_image_channel", "1"),
@@ -388,6 +392,8 @@ def test_a_value_out_of_range_is_an_error_at_its_field(plugins, path, value):
         (f"{D}.image_extension", "'JPG'"),
         (f"{INPUT}.image_channel_mean", "{ key: 'r' value: 0 }"),
         (f"{PREPROCESSING}.output_image_width", "0"),
+        (f"{PREPROCESSING}.min_bbox_width", "4"),
+        (f"{ADAM}.epsilon", "1e-8"),
         (f"{E}.batch_size", "0"),
         (f"{E}.metric", "['coco', 'voc12']"),
         (f"{I}.object_confidence_thres", "0"),
@@ -416,6 +422,14 @@ def test_a_block_the_backbone_does_not_have_cannot_be_frozen(plugins, files, blo
     text += "training_config { pretrained_weights: 'model.tlt' }"
     message = f"{shown} is not a block of resnet:18. Type numbers from 0 to 3."
     assert only(plugins, text, "train") == ("error", f"{M}.freeze_blocks[1]", message)
+
+
+def test_an_angle_in_degrees_is_answered_with_radians(plugins):
+    on = "training_config { enable_augmentation: True }"
+    path = f"{SPATIAL}.rotate_rad_max"
+    message = "10 is more than half a turn, in radians. Type 0.1745 for 10 degrees."
+    assert only(plugins, on + written(path, "10")) == ("error", path, message)
+    assert problems(plugins, GOOD + on + written(path, "3.1416")) == []
 
 
 def test_annealing_points_come_in_order_after_the_soft_start(plugins):
@@ -550,10 +564,7 @@ def test_a_class_that_is_mapped_twice_to_the_same_is_fine(plugins):
         (f"{PREPROCESSING}.crop_left", "8"),
         (f"{PREPROCESSING}.crop_right", "95"),
         (f"{PREPROCESSING}.scale_width", "0.5"),
-        (f"{PREPROCESSING}.min_bbox_width", "4"),
-        (f"{PREPROCESSING}.min_bbox_height", "4"),
-        (f"{SPATIAL}.vflip_probability", "0.5"),
-        (f"{SPATIAL}.rotate_rad_max", "5"),
+        (f"{E}.visualize_pr_curve", "True"),
         (f"{E}.validation_period_during_training", "13"),
         (f"{M}.freeze_bn", "True"),
         (f"{M}.freeze_blocks", "0"),
@@ -581,10 +592,6 @@ def test_a_field_without_effect_is_a_warning(plugins, path, value):
         (f"{D}.dataloader_mode", "MULTISOURCE"),
         (f"{PREPROCESSING}.crop_right", "96"),
         (f"{PREPROCESSING}.scale_width", "1"),
-        (f"{PREPROCESSING}.min_bbox_width", "1"),
-        (f"{SPATIAL}.vflip_probability", "0"),
-        (f"{SPATIAL}.rotate_rad_max", "0"),
-        (f"{ADAM}.epsilon", "1e-8"),
     ],
 )
 def test_asking_for_what_happens_anyway_is_no_problem(plugins, path, value):
@@ -674,8 +681,16 @@ def test_a_dataset_spec_is_checked_too(text, severity, field):
 
 def test_what_conversion_cannot_do_yet_is_an_error():
     assert dataset_problems("coco_config {}") == [("error", "coco_config")]
-    text = f"kitti_config {{ {KITTI} }} sample_modifier_config {{}} image_directory_path: 'a'"
+
+
+def test_fields_of_a_dataset_spec_without_effect_are_warnings():
+    text = f"kitti_config {{ {KITTI} }} image_directory_path: 'a'"
+    assert dataset_problems(text, with_files=False) == [("warning", "image_directory_path")]
+
+
+def test_how_rare_a_class_is_must_be_above_zero():
+    entry = "minimum_target_class_imbalance { key: 'van' value: 0 }"
+    text = f"kitti_config {{ {KITTI} }} sample_modifier_config {{ {entry} }}"
     assert dataset_problems(text, with_files=False) == [
-        ("error", "sample_modifier_config"),
-        ("warning", "image_directory_path"),
+        ("error", "sample_modifier_config.minimum_target_class_imbalance[van]")
     ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from frcnn_core.spec.augmentation_pb2 import AugmentationConfig, Preprocessing
 from frcnn_core.spec.model_pb2 import GRAY_SCALE
 from frcnn_core.spec.rules.findings import Findings
 
 PATH = "augmentation_config"
+
+_HALF_TURN = 3.1416  # radians, rounded up so that pi may be written with any number of digits
 
 _SPATIAL_RANGES = {
     "hflip_probability": "[0, 1]",
@@ -15,6 +19,7 @@ _SPATIAL_RANGES = {
     "zoom_max": "(0, inf)",
     "translate_max_x": "[0, inf)",
     "translate_max_y": "[0, inf)",
+    "rotate_probability": "[0, 1]",
 }
 _COLOR_RANGES = {
     "color_shift_stddev": "[0, inf)",
@@ -32,6 +37,7 @@ def check_augmentation(findings: Findings) -> None:
     _check_preprocessing(findings, augmentation.preprocessing)
     findings.ranges(f"{PATH}.spatial_augmentation", spatial, _SPATIAL_RANGES)
     findings.ranges(f"{PATH}.color_augmentation", augmentation.color_augmentation, _COLOR_RANGES)
+    _check_rotation(findings, spatial.rotate_rad_max)
     if spatial.zoom_min > spatial.zoom_max:
         findings.error(
             f"{PATH}.spatial_augmentation.zoom_min",
@@ -41,17 +47,19 @@ def check_augmentation(findings: Findings) -> None:
     if not findings.spec.message.training_config.enable_augmentation:
         off = "training_config.enable_augmentation is False"
         findings.without_effect(PATH, {"spatial_augmentation": off, "color_augmentation": off})
-        return
-    if spatial.vflip_probability > 0:
-        findings.warning(
-            f"{PATH}.spatial_augmentation.vflip_probability",
-            "has no effect: images are not flipped upside down.",
+
+
+def _check_rotation(findings: Findings, angle: float) -> None:
+    """In radians, as the name says; TAO took it for degrees, and so specs may mean degrees."""
+    field = f"{PATH}.spatial_augmentation.rotate_rad_max"
+    if angle > _HALF_TURN:
+        findings.error(
+            field,
+            f"{angle:g} is more than half a turn, in radians. "
+            f"Type {math.radians(angle):.4g} for {angle:g} degrees.",
         )
-    if spatial.rotate_rad_max > 0:
-        findings.warning(
-            f"{PATH}.spatial_augmentation.rotate_rad_max",
-            "has no effect: images are not rotated.",
-        )
+    elif angle < 0:
+        findings.range(field, angle, "[0, inf)")
 
 
 def _check_preprocessing(findings: Findings, preprocessing: Preprocessing) -> None:
@@ -91,8 +99,6 @@ def _check_preprocessing(findings: Findings, preprocessing: Preprocessing) -> No
     for name in ("scale_width", "scale_height"):
         if getattr(preprocessing, name) not in (0, 1):
             findings.warning(f"{path}.{name}", "has no effect: see enable_auto_resize.")
-    for name in ("min_bbox_width", "min_bbox_height"):
-        if getattr(preprocessing, name) > 1:
-            findings.warning(
-                f"{path}.{name}", "has no effect: boxes below 1 pixel are left out, no others."
-            )
+    findings.ranges(
+        path, preprocessing, {"min_bbox_width": "[0, inf)", "min_bbox_height": "[0, inf)"}
+    )

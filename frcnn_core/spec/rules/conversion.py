@@ -21,10 +21,11 @@ def check_conversion(findings: Findings, *, with_files: bool) -> None:
             "target_class_mapping": "classes are mapped by the experiment spec",
         },
     )
-    if config.HasField("sample_modifier_config"):
-        findings.error(
-            "sample_modifier_config", "is not supported yet. Remove it to convert every frame once."
-        )
+    findings.ranges(
+        "sample_modifier_config",
+        config.sample_modifier_config,
+        {"minimum_target_class_imbalance": "(0, inf)"},
+    )
     if config.HasField("coco_config"):
         findings.error("coco_config", "is not supported yet. Type kitti_config for KITTI labels.")
         return
@@ -80,11 +81,11 @@ def _check_partitions(findings: Findings, kitti: KITTIConfig, *, with_files: boo
 
 def _check_sequences(findings: Findings, kitti: KITTIConfig, *, with_files: bool) -> None:
     file = kitti.kitti_sequence_to_frames_file
-    if not file:
+    if not file and kitti.num_partitions > 1:
         findings.error(
             PATH, "kitti_sequence_to_frames_file is missing: partition_mode 'sequence' needs it."
         )
-    elif with_files:
+    elif file and with_files:
         root = paths.locate(kitti.root_directory_path)
         findings.file(f"{PATH}.kitti_sequence_to_frames_file", str(root / file))
     findings.without_effect(PATH, {"val_split": "sequences are dealt to partitions whole"})

@@ -25,6 +25,10 @@ def check_evaluation(findings: Findings, plugins: Plugins) -> None:
     findings.ranges(EVALUATION, evaluation, _RANGES | {"gt_matching_iou_threshold": "(0, 1)"})
     if evaluation.HasField("gt_matching_iou_threshold_range"):
         _check_thresholds(findings, evaluation)
+    if evaluation.visualize_pr_curve:
+        findings.warning(
+            f"{EVALUATION}.visualize_pr_curve", "has no effect: curves are not drawn yet."
+        )
     for index, name in enumerate(evaluation.metric):
         findings.component(f"{EVALUATION}.metric[{index}]", name, plugins.metrics)
 
