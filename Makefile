@@ -13,6 +13,10 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_inf
 find_python = for p in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
 	  if $$p -c '$(SUITABLE)' 2>/dev/null; then echo $$p; exit; fi; done
 
+# Each demo has a folder of its own: nothing of an earlier one is touched.
+RUN := $(shell n=1; while [ -e demo/run-$$n ]; do n=$$((n + 1)); done; echo demo/run-$$n)
+FRCNN := $(VENV)/bin/frcnn
+
 .PHONY: install test fast demo python
 
 install: $(VENV)/installed
@@ -37,3 +41,15 @@ test: install
 
 fast: install
 	$(VENV)/bin/python -m pytest -m 'not slow'
+
+demo: install
+	$(FRCNN) sample_data $(RUN)
+	$(FRCNN) dataset_convert -d $(RUN)/dataset_spec.txt -o $(RUN)/tfrecords/street
+	$(FRCNN) train -e $(RUN)/train_spec.txt -r $(RUN)/results
+	model=$$(ls -t $(RUN)/results/*.tlt | head -n 1); \
+	$(FRCNN) evaluate -e $(RUN)/train_spec.txt -m $$model -r $(RUN)/results && \
+	$(FRCNN) inference -e $(RUN)/train_spec.txt -m $$model && \
+	$(FRCNN) export saved_model -e $(RUN)/train_spec.txt -m $$model -o $(RUN)/saved_model
+	@echo
+	@echo "Pictures of what was found in scenes never trained on: $(RUN)/detected/images"
+	@echo "Checkpoints: $(RUN)/results    SavedModel: $(RUN)/saved_model"

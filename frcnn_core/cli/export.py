@@ -69,7 +69,14 @@ def _common(command: Callable) -> Callable:
         help="File or folder to write; must not exist.  [default: the model's name with the "
         "ending of the format]",
     )
-    for option in (shared.terminal, shared.gpu_index, shared.results_dir, output, spec, shared.key):
+    results_dir = click.option(
+        "-r",
+        "--results_dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Folder for status.json, which is not written otherwise.",
+    )
+    for option in (shared.terminal, shared.gpu_index, results_dir, output, spec, shared.key):
         command = option(command)
     return model(command)
 
