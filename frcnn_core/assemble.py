@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from frcnn_core import arch, archive, drawing, options, weights
+from frcnn_core import arch, archive, drawing, options, scoring, weights
 from frcnn_core.anchors import Anchors
 from frcnn_core.checkpoints import Checkpoints, Naming
 from frcnn_core.components import Accumulator, Backbone, Metric
@@ -284,7 +284,6 @@ def accumulators(
             class_names,
             iou_thresholds=iou_thresholds(spec),
             score_threshold=_plain(config.object_confidence_thres),
-            options=metric.Options(),
         )
     return found
 
@@ -296,11 +295,7 @@ def iou_thresholds(spec: Spec) -> tuple[float, ...]:
         return (_plain(config.gt_matching_iou_threshold),)
     bounds = config.gt_matching_iou_threshold_range
     start, end, step = _plain(bounds.start), _plain(bounds.end), _plain(bounds.step)
-    thresholds = []
-    # Rounding decides neither the number of thresholds nor their last digits.
-    while (threshold := round(start + len(thresholds) * step, 6)) < end - 1e-6:
-        thresholds.append(threshold)
-    return tuple(thresholds)
+    return tuple(scoring.threshold_range(start, end, step))
 
 
 # Training -------------------------------------------------------------------------------------
@@ -338,7 +333,7 @@ def training(
         key: encrypts and decrypts model files, unless empty.
         results_dir: overrides the folder of ``training_config.output_model``.
         use_amp: mixed precision.
-        on_validation: told how many images are done while a validation runs.
+        on_validation: told how many more images are done while a validation runs.
 
     Raises:
         FrcnnError: data, weights or a checkpoint cannot be used.
@@ -433,7 +428,11 @@ def _start(
     loaded = None
     if config.pretrained_weights:
         source = weights.read_weights(paths.locate(config.pretrained_weights), key)
-        loaded = weights.assign(list(model.detector.parts.values()), source)
+        loaded = weights.assign(
+            model.detector.parts.values(),
+            source,
+            pretrained_name=backbone(spec, plugins)[0].pretrained_name,
+        )
     if precision != "float32":
         component, _ = backbone(spec, plugins)
         model = Model.from_archive(

@@ -141,8 +141,6 @@ class Accumulator(ABC):
 class Metric(Component):
     """Scores detections against ground truth, image by image."""
 
-    Options: ClassVar[type] = NoOptions
-
     @abstractmethod
     def start(
         self,
@@ -150,7 +148,6 @@ class Metric(Component):
         *,
         iou_thresholds: Sequence[float],
         score_threshold: float,
-        options: Any = None,
     ) -> Accumulator:
         """A fresh accumulator.
 
@@ -159,7 +156,6 @@ class Metric(Component):
             iou_thresholds: from ``evaluation_config``; a metric with a protocol of its own,
                 such as COCO's, ignores them.
             score_threshold: where precision and recall are read off.
-            options: an instance of ``Options``.
         """
 
 

@@ -87,12 +87,12 @@ def test_what_all_components_have_is_as_in_the_code():
 
 
 def test_the_schedule_on_the_page_falls_from_the_base_rate_to_zero(monkeypatch):
-    module = type(sys)("cosine")
-    monkeypatch.setitem(sys.modules, "cosine", module)
+    module = type(sys)("polynomial")
+    monkeypatch.setitem(sys.modules, "polynomial", module)
     exec(blocks(section("LRSchedule"))[-1], vars(module))
-    (cosine,) = module.frcnn_register_lr_schedules()
-    options = cosine.Options(base_lr=0.02)
-    rates = [cosine.learning_rate(options, progress) for progress in (0.0, 0.5, 1.0)]
+    (schedule,) = module.frcnn_register_lr_schedules()
+    options = schedule.Options(base_lr=0.02)
+    rates = [schedule.learning_rate(options, progress) for progress in (0.0, 0.5, 1.0)]
     assert rates == pytest.approx([0.02, 0.01, 0.0])
 
 

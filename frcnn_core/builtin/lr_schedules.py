@@ -1,9 +1,10 @@
-"""The two learning rate schedules of the TLT spec, plugins like any other."""
+"""The two learning rate schedules of the TLT spec, and a cosine; plugins like any other."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import cos, pi
 
 from frcnn_core import LRSchedule, hookimpl
 
@@ -82,6 +83,35 @@ class Step(LRSchedule):
         return options.base_lr * options.gamma ** (100 * progress / options.step_size)
 
 
+class Cosine(LRSchedule):
+    """Linear warm-up, then half a cosine wave down to ``end_lr``.
+
+    Source: Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983, without restarts.
+    """
+
+    name = "cosine"
+    summary = "linear warm-up, then half a cosine wave down"
+
+    @dataclass(frozen=True)
+    class Options:
+        base_lr: float = field(metadata={"help": "Rate after the warm-up."})
+        soft_start: float = field(
+            default=0.0, metadata={"help": "Part of training the warm-up takes, in [0, 1)."}
+        )
+        end_lr: float = field(default=0.0, metadata={"help": "Rate at the end of training."})
+
+        def __post_init__(self):
+            _check_not_negative(base_lr=self.base_lr, end_lr=self.end_lr)
+            if not 0 <= self.soft_start < 1:
+                raise ValueError(f"soft_start: {self.soft_start:g} is not in [0, 1).")
+
+    def learning_rate(self, options: Options, progress: float) -> float:
+        if progress < options.soft_start:
+            return options.base_lr * progress / options.soft_start
+        done = (progress - options.soft_start) / (1 - options.soft_start)
+        return options.end_lr + (options.base_lr - options.end_lr) * (1 + cos(pi * done)) / 2
+
+
 def _check_not_negative(**rates: float) -> None:
     for name, rate in rates.items():
         if rate < 0:
@@ -94,4 +124,4 @@ def _listed(values: tuple[float, ...]) -> str:
 
 @hookimpl
 def frcnn_register_lr_schedules():
-    return [SoftStart(), Step()]
+    return [SoftStart(), Step(), Cosine()]

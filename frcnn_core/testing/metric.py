@@ -15,10 +15,7 @@ CLASS_NAMES = ("car", "person")
 
 
 class MetricContract(ComponentContract):
-    """Subclass as ``class TestVoc07(MetricContract): metric = Voc07()``.
-
-    Options without a default go into ``given``.
-    """
+    """Subclass as ``class TestVoc07(MetricContract): metric = Voc07()``."""
 
     metric: Metric
 
@@ -27,9 +24,7 @@ class MetricContract(ComponentContract):
         return self.metric
 
     def score(self, images: list[tuple[GroundTruth, ImageDetections]]) -> MetricResult:
-        accumulator = self.metric.start(
-            CLASS_NAMES, iou_thresholds=(0.5,), score_threshold=0.5, options=self.options()
-        )
+        accumulator = self.metric.start(CLASS_NAMES, iou_thresholds=(0.5,), score_threshold=0.5)
         for truth, detections in images:
             accumulator.update(truth, detections)
         return accumulator.result()

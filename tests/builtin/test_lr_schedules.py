@@ -1,7 +1,7 @@
 import pytest
 
 from frcnn_core import errors
-from frcnn_core.builtin.lr_schedules import SoftStart, Step
+from frcnn_core.builtin.lr_schedules import Cosine, SoftStart, Step
 from frcnn_core.options import parse
 
 SOFT_START = {
@@ -55,6 +55,15 @@ def test_soft_start_with_a_base_rate_of_zero_warms_down_to_zero():
 )
 def test_step_decays_smoothly_by_gamma_over_each_step_size(at, rate):
     assert step(at / 1000) == pytest.approx(rate, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "progress, rate", [(0.0, 0.0), (0.1, 1e-3), (0.2, 2e-3), (0.6, 1.05e-3), (0.9999999, 1e-4)]
+)
+def test_cosine_warms_up_in_a_line_and_falls_in_half_a_wave(progress, rate):
+    given = {"base_lr": 2e-3, "soft_start": 0.2, "end_lr": 1e-4}
+    options = parse(Cosine.Options, given, where="cosine")
+    assert Cosine().learning_rate(options, progress) == pytest.approx(rate, abs=1e-9)
 
 
 def test_step_with_a_gamma_of_zero_makes_one_step():

@@ -7,7 +7,7 @@ class Coco(Metric):
     name = "coco"
     summary = "COCO: AP and AR over IoU 0.50 to 0.95, at 0.50, at 0.75 and by object size"
 
-    def start(self, class_names, *, iou_thresholds, score_threshold, options=None):
+    def start(self, class_names, *, iou_thresholds, score_threshold):
         from frcnn_coco import summary
 
         return summary.CocoSummary(class_names)

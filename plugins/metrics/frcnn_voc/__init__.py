@@ -7,7 +7,7 @@ class Voc07(Metric):
     name = "voc07"
     summary = "PASCAL VOC 2007: mean of the best precision at 11 recalls"
 
-    def start(self, class_names, *, iou_thresholds, score_threshold, options=None):
+    def start(self, class_names, *, iou_thresholds, score_threshold):
         from frcnn_voc import average_precision, table
 
         return table.VocTable(
@@ -19,7 +19,7 @@ class Voc12(Metric):
     name = "voc12"
     summary = "PASCAL VOC 2012: area under the envelope of the precision-recall curve"
 
-    def start(self, class_names, *, iou_thresholds, score_threshold, options=None):
+    def start(self, class_names, *, iou_thresholds, score_threshold):
         from frcnn_voc import average_precision, table
 
         return table.VocTable(
