@@ -15,7 +15,7 @@ def conv2d(
     kernel: tf.Tensor,
     *,
     strides: Sequence[int] = (1, 1),
-    padding: str | Sequence[Sequence[int]] = "SAME",
+    padding: str = "SAME",
     dilations: Sequence[int] = (1, 1),
 ) -> tf.Tensor:
     """``tf.nn.conv2d`` on (B, h, w, C), with the same gradients.
@@ -27,11 +27,11 @@ def conv2d(
     Args:
         images: (B, h, w, C).
         kernel: (k, k, C, filters).
-        padding: ``SAME``, ``VALID``, or explicit as for ``tf.nn.conv2d``.
+        padding: ``SAME`` or ``VALID``.
     """
-    plain = {"strides": tuple(strides), "padding": padding, "dilations": tuple(dilations)}
-    if not _is_small(images, kernel, **plain) or _on_gpu():
-        return tf.nn.conv2d(images, kernel, **plain)
+    given = {"strides": tuple(strides), "padding": padding, "dilations": tuple(dilations)}
+    if not _is_small(images, kernel, **given) or _on_gpu():
+        return tf.nn.conv2d(images, kernel, **given)
     return _by_taps(images, kernel)
 
 

@@ -1,13 +1,16 @@
 """Runs a Keras graph with fewer passes over memory than Keras itself takes.
 
 The graph stays plain Keras: it is drawn, saved, pruned and listed layer by layer.  Only running
-it differs, in two ways that change results by rounding alone:
+it differs, and that changes results by rounding alone:
 
 * A batch normalization with fixed statistics (always in inference; with ``freeze_bn`` in training
   too) is a scale and an offset per channel.  Where it follows a convolution that trains, both go
   into that convolution's kernel and bias, gamma and beta included: their gradients are exact and
   cost a pass over the kernel instead of several over the feature map.
-* Zero padding in front of a convolution becomes the convolution's own padding.
+* Convolutions have the faster filter gradient of ``frcnn_core.convolution``.
+
+Zero padding stays a layer of its own: as a convolution's explicit padding it would be free in the
+forward pass, but TensorFlow has no fast gradient for that on a CPU.
 
 Any other layer is called as usual, so third-party backbones need to know nothing of this.
 """
@@ -36,21 +39,17 @@ def run(graph: keras.Model, inputs: tf.Tensor, *, training: bool) -> Any:
     """
     values = {id(graph.inputs[0]): inputs}
     consumers = _consumers(graph)
-    pending: dict[int, _Convolution] = {}  # convolutions waiting for what comes after them
+    pending: dict[int, keras.layers.Conv2D] = {}  # convolutions that wait for their normalization
     for node in _nodes(graph):
         layer, source, result = node.operation, node.input_tensors[0], node.outputs[0]
         follower = _only(consumers.get(id(result), []))
-        if _is_padding(layer) and follower and _is_valid_conv(follower.operation):
-            pending[id(result)] = _Convolution(values[id(source)], padding=layer.padding)
-        elif _is_conv(layer):
-            conv = pending.pop(id(source), None) or _Convolution(values[id(source)])
-            conv.layer = layer
+        if _is_conv(layer):
             if follower and _is_foldable(follower.operation, layer, training):
-                pending[id(result)] = conv
+                pending[id(result)], values[id(result)] = layer, values[id(source)]
             else:
-                values[id(result)] = conv(None)
-        elif id(source) in pending:
-            values[id(result)] = pending.pop(id(source))(layer)
+                values[id(result)] = _convolve(layer, values[id(source)])
+        elif conv := pending.pop(id(source), None):
+            values[id(result)] = _convolve(conv, values[id(source)], norm=layer)
         else:
             args, kwargs = node.arguments.fill_in(values)
             if getattr(layer, "_call_has_training_arg", False):
@@ -62,36 +61,27 @@ def run(graph: keras.Model, inputs: tf.Tensor, *, training: bool) -> Any:
     return outputs[0] if len(outputs) == 1 else outputs
 
 
-class _Convolution:
-    """A convolution on its way: input, padding, layer, and at last the normalization."""
-
-    def __init__(self, inputs: tf.Tensor, padding=((0, 0), (0, 0))):
-        self.inputs = inputs
-        self.padding = padding
-        self.layer: keras.layers.Conv2D | None = None
-
-    def __call__(self, norm: BatchNormalization | None) -> tf.Tensor:
-        layer = self.layer
-        kernel = layer.kernel.value
-        bias = layer.bias.value if layer.use_bias else None
-        if norm is not None:
-            scale, offset = norm.affine()
-            kernel = kernel * scale
-            bias = offset if bias is None else bias * scale + offset
-        dtype = layer.compute_dtype
-        padding = layer.padding.upper()
-        if padding == "VALID" and any(map(any, self.padding)):
-            padding = [[0, 0], *map(list, self.padding), [0, 0]]
-        outputs = conv2d(
-            tf.cast(self.inputs, dtype),
-            tf.cast(kernel, dtype),
-            strides=layer.strides,
-            padding=padding,
-            dilations=layer.dilation_rate,
-        )
-        if bias is not None:
-            outputs = tf.nn.bias_add(outputs, tf.cast(bias, dtype))
-        return layer.activation(outputs) if layer.activation else outputs
+def _convolve(
+    layer: keras.layers.Conv2D, inputs: tf.Tensor, norm: BatchNormalization | None = None
+) -> tf.Tensor:
+    """The layer's output for (B, h, w, C), with a normalization of fixed statistics folded in."""
+    kernel = layer.kernel.value
+    bias = layer.bias.value if layer.use_bias else None
+    if norm is not None:
+        scale, offset = norm.affine()
+        kernel = kernel * scale
+        bias = offset if bias is None else bias * scale + offset
+    dtype = layer.compute_dtype
+    outputs = conv2d(
+        tf.cast(inputs, dtype),
+        tf.cast(kernel, dtype),
+        strides=layer.strides,
+        padding=layer.padding.upper(),
+        dilations=layer.dilation_rate,
+    )
+    if bias is not None:
+        outputs = tf.nn.bias_add(outputs, tf.cast(bias, dtype))
+    return layer.activation(outputs) if layer.activation else outputs
 
 
 def _nodes(graph: keras.Model):
@@ -118,20 +108,12 @@ def _only(nodes: list):
     return nodes[0] if len(nodes) == 1 else None
 
 
-def _is_padding(layer) -> bool:
-    return type(layer) is keras.layers.ZeroPadding2D and layer.data_format == "channels_last"
-
-
 def _is_conv(layer) -> bool:
     return (
         type(layer) is keras.layers.Conv2D
         and layer.data_format == "channels_last"
         and layer.groups == 1
     )
-
-
-def _is_valid_conv(layer) -> bool:
-    return _is_conv(layer) and layer.padding == "valid"
 
 
 def _is_foldable(norm, conv: keras.layers.Conv2D, training: bool) -> bool:
