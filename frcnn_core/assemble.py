@@ -20,7 +20,7 @@ import tensorflow as tf
 from frcnn_core import arch, archive, drawing, options, scoring, weights
 from frcnn_core.anchors import Anchors
 from frcnn_core.checkpoints import Checkpoints, Naming
-from frcnn_core.components import Accumulator, Backbone, Metric
+from frcnn_core.components import Accumulator, Backbone, Metric, Runtime
 from frcnn_core.data.augment import Augmentation
 from frcnn_core.data.classes import ClassMap
 from frcnn_core.data.pipeline import Batches, evaluation_batches, training_batches
@@ -235,6 +235,22 @@ def open_model(path: Path, key: str, plugins: Plugins, *, precision: str = "floa
         UnknownComponentError: the plugin that drew its backbone is not installed.
     """
     return _from_archive(archive.read(path, key), plugins, path, precision)
+
+
+def open_runtime(path: Path, key: str, plugins: Plugins, settings: DetectionSettings) -> Runtime:
+    """Whatever detects: a model of ours, or a file that an exporter wrote and can run.
+
+    Args:
+        settings: for a model of ours; an exported file has its own in it.
+
+    Raises:
+        ModelFileError: the file cannot be read, or no plugin knows it.
+    """
+    for entry in plugins.exporters:
+        if entry.component.recognises(path):
+            return entry.component.load(path)
+    model = open_model(path, key, plugins)
+    return Runtime(detect_function(model, settings), model.class_names, model.preprocessing)
 
 
 def _from_archive(content: archive.Archive, plugins: Plugins, path: Path, precision: str) -> Model:

@@ -85,7 +85,8 @@ def evaluate(
     if json_file and not overwrite:
         refuse_existing(json_file)
 
-    opened = open_for(spec, model_file(config, "trt_evaluation"), key, gpu_index)
+    path = model_file(config, "trt_evaluation")
+    opened = open_for(spec, config, path, key, gpu_index)
     from frcnn_core import assemble
     from frcnn_core.cli.progress import progress
     from frcnn_core.evaluation import evaluate as run
@@ -103,12 +104,12 @@ def evaluate(
             f" {', '.join(data.class_map.names)}, but the model's {', '.join(opened.class_names)}."
         )
     click.echo(
-        f"Evaluating {opened.arch} on the {data.summary.count} validation images of {spec.path};"
+        f"Evaluating {path.name} on the {data.summary.count} validation images of {spec.path};"
         f" {data.summary.num_difficult} difficult objects in them do not count."
     )
     with progress("Evaluating", data.summary.count) as advance:
         report = run(
-            assemble.detect_function(opened, assemble.detection_settings(config)),
+            opened.detect,
             data.batches(opened.preprocessing, config.batch_size or 1),
             assemble.accumulators(spec, installed(), opened.class_names),
             class_names=opened.class_names,

@@ -93,9 +93,7 @@ def inference(
     images, skipped = find_images(folder)
     destination.require_free(images, overwrite=overwrite)
 
-    opened = open_for(spec, model_file(config, "trt_inference"), key, gpu_index)
-    from frcnn_core import assemble
-
+    opened = open_for(spec, config, model_file(config, "trt_inference"), key, gpu_index)
     threshold = config.bbox_visualize_threshold
     writer = DetectionWriter(
         destination,
@@ -107,7 +105,7 @@ def inference(
     click.echo(f"Detecting {', '.join(opened.class_names)} in {len(images)} images of {folder}")
     with progress("Detecting", len(images)) as advance:
         report = infer(
-            assemble.detect_function(opened, assemble.detection_settings(config)),
+            opened.detect,
             opened.preprocessing,
             images,
             writer.write,

@@ -11,7 +11,7 @@ from frcnn_core.errors import FrcnnError
 from frcnn_core.spec import paths
 
 if TYPE_CHECKING:
-    from frcnn_core.model import Model
+    from frcnn_core.components import Runtime
     from frcnn_core.spec.load import Spec
 
 logger = logging.getLogger(__name__)
@@ -35,8 +35,13 @@ def model_file(config: Any, engine: str) -> Path:
     return paths.locate(config.model)
 
 
-def open_for(spec: Spec, path: Path, key: str | None, gpu_index: Sequence[int]) -> Model:
-    """The model in a file, on the chosen GPU; loads TensorFlow."""
+def open_for(
+    spec: Spec, config: Any, path: Path, key: str | None, gpu_index: Sequence[int]
+) -> Runtime:
+    """The detector in a file, with the settings of ``config``, on the chosen GPU.
+
+    Loads TensorFlow.
+    """
     from frcnn_core.cli.terminal import load_tensorflow
 
     load_tensorflow()
@@ -45,7 +50,8 @@ def open_for(spec: Spec, path: Path, key: str | None, gpu_index: Sequence[int]) 
     from frcnn_core.plugins import installed
 
     use_one_gpu(gpu_index)
-    return assemble.open_model(path, key or spec.message.enc_key, installed())
+    settings = assemble.detection_settings(config)
+    return assemble.open_runtime(path, key or spec.message.enc_key, installed(), settings)
 
 
 def refuse_existing(path: Path) -> None:

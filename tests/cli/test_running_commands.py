@@ -10,6 +10,7 @@ from PIL import Image
 
 from frcnn_core import assemble
 from frcnn_core.cli import main
+from frcnn_core.components import Runtime
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.structures import Batch, Detections
 
@@ -75,16 +76,13 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "records-fold-000-of-002").write_bytes(b"")
     (tmp_path / "model.tlt").write_bytes(b"")
     (tmp_path / "spec.txt").write_text(SPEC.format(tmp_path))
-    model = SimpleNamespace(
-        class_names=NAMES, arch="resnet:10", preprocessing=Preprocessing(height=32, width=64)
-    )
+    runtime = Runtime(detect, NAMES, Preprocessing(height=32, width=64))
     data = SimpleNamespace(
         class_map=SimpleNamespace(names=NAMES),
         summary=SimpleNamespace(count=3, num_difficult=3),
         batches=batches,
     )
-    monkeypatch.setattr(assemble, "open_model", lambda path, key, plugins: model)
-    monkeypatch.setattr(assemble, "detect_function", lambda model, settings: detect)
+    monkeypatch.setattr(assemble, "open_runtime", lambda path, key, plugins, settings: runtime)
     monkeypatch.setattr(assemble, "evaluation_set", lambda spec: data)
     return tmp_path
 
