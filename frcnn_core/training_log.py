@@ -66,6 +66,7 @@ class TrainingLog:
         kpi = {}
         if event.validation:
             kpi = {"mean average precision": event.validation.primary}
+            kpi |= {name: result.primary for name, result in event.validation.results.items()}
         self._status.epoch(
             event.epoch,
             self._trainer.num_epochs,
