@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from frcnn_core import arch, archive, drawing, options, scoring, weights
+from frcnn_core import arch, archive, drawing, options, precision, scoring, weights
 from frcnn_core.anchors import Anchors
 from frcnn_core.checkpoints import Checkpoints, Naming
 from frcnn_core.components import Accumulator, Backbone, Metric, Runtime
@@ -362,9 +362,9 @@ def training(
     max_objects = spec.message.model_config.input_image_config.max_objects_num_per_image
     warn_of_losses(data, preprocess, max_objects)
 
-    precision = _precision(use_amp)
-    model, loaded, state = _start(spec, plugins, key, precision)
-    optimizer = _optimizer(spec, plugins, precision)
+    policy = precision.policy(use_amp=use_amp)
+    model, loaded, state = _start(spec, plugins, key, policy)
+    optimizer = _optimizer(spec, plugins, policy)
     progress = Progress()
     if state:
         restore_optimizer(optimizer, model.detector.trainable_variables, state)
@@ -410,13 +410,13 @@ def training(
         data=data,
         validation=validation,
         loaded=loaded,
-        precision=precision,
+        precision=policy,
         visualizer=_visualizer(spec, model, validation),
     )
 
 
 def _start(
-    spec: Spec, plugins: Plugins, key: str, precision: str
+    spec: Spec, plugins: Plugins, key: str, policy: str
 ) -> tuple[Model, weights.LoadReport | None, Mapping[str, Any]]:
     """The model to train, what became of pretrained weights, and the optimizer's state.
 
@@ -431,12 +431,12 @@ def _start(
                 f"{path} has no optimizer state, so no training can go on from it. "
                 "Set training_config.pretrained_weights to start over from its weights."
             )
-        model = _from_archive(content, plugins, path, precision)
+        model = _from_archive(content, plugins, path, policy)
         _refuse_other_classes(spec, model, path)
         return model, None, content.optimizer
     if config.retrain_pruned_model:
         path = paths.locate(config.retrain_pruned_model)
-        model = open_model(path, key, plugins, precision=precision)
+        model = open_model(path, key, plugins, precision=policy)
         _refuse_other_classes(spec, model, path)
         model.spec, model.progress = spec.text, {}
         return model, None, {}
@@ -449,10 +449,10 @@ def _start(
             source,
             pretrained_name=backbone(spec, plugins)[0].pretrained_name,
         )
-    if precision != "float32":
+    if policy != "float32":
         component, _ = backbone(spec, plugins)
         model = Model.from_archive(
-            model.to_archive(), precision=precision, custom_layers=component.custom_layers()
+            model.to_archive(), precision=policy, custom_layers=component.custom_layers()
         )
     return model, loaded, {}
 
@@ -464,13 +464,6 @@ def _refuse_other_classes(spec: Spec, model: Model, path: Path) -> None:
             f"dataset_config.target_class_mapping: the spec has the classes {', '.join(names)}, "
             f"{path} was trained for {', '.join(model.class_names)}."
         )
-
-
-def _precision(use_amp: bool) -> str:
-    if not use_amp:
-        return "float32"
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    return "mixed_float16" if on_gpu else "mixed_bfloat16"
 
 
 def _training_batches(
@@ -546,13 +539,13 @@ def _visualizer(spec: Spec, model: Model, data: EvaluationSet | None) -> Visuali
     return Visualizer(pictures, weight_histograms=config.weight_histograms)
 
 
-def _optimizer(spec: Spec, plugins: Plugins, precision: str) -> keras.optimizers.Optimizer:
+def _optimizer(spec: Spec, plugins: Plugins, policy: str) -> keras.optimizers.Optimizer:
     """``training_config.optimizer``; float16 needs its loss scaled."""
     config = spec.message.training_config.optimizer
     name, given, where = _component(config, "optim", "training_config.optimizer")
     component = plugins.optimizers.get(name, where=where)
     optimizer = component.build(options.parse(component.Options, given, where=where))
-    if precision == "mixed_float16":
+    if policy == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 
