@@ -1,0 +1,155 @@
+"""ResNets against published names, parameter counts and Keras's own ResNet."""
+
+import keras
+import numpy as np
+import pytest
+
+from frcnn_core.layers import BackboneConfig, Blocks
+from frcnn_resnet import ResNet
+from frcnn_resnet.network import _letters
+
+KERAS_LIKE = {"use_bias": True, "use_pooling": True, "all_projections": False}
+
+
+def drawn(variant, **config):
+    """Features and head as models."""
+    blocks = Blocks(BackboneConfig(variant=variant, **config))
+    images = keras.Input((None, None, 3))
+    features = keras.Model(images, ResNet().features(images, blocks))
+    rois = keras.Input((blocks.config.roi_side,) * 2 + (features.output.shape[-1],))
+    return features, keras.Model(rois, ResNet().head(rois, blocks))
+
+
+def names(*models, kind=keras.layers.Conv2D):
+    return [layer.name for model in models for layer in model.layers if isinstance(layer, kind)]
+
+
+def parameters(*models):
+    return sum(model.count_params() for model in models)
+
+
+def test_layers_are_called_as_in_tlt():
+    features, head = drawn("10", all_projections=True)
+    expected = ["conv1"]
+    for block in ("1a", "2a", "3a", "4a"):
+        expected += [f"block_{block}_conv_{part}" for part in ("1", "2", "shortcut")]
+    assert sorted(names(features, head)) == sorted(expected)
+    norms = names(features, head, kind=keras.layers.BatchNormalization)
+    swapped = [name.replace("_conv_", "_bn_").replace("conv1", "bn_conv1") for name in expected]
+    assert sorted(norms) == sorted(swapped)
+    assert "block_3a_relu" in [layer.name for layer in features.layers]
+
+
+def test_only_the_first_unit_of_a_stage_projects_unless_all_do():
+    some, all_ = (names(*drawn("18", all_projections=choice)) for choice in (False, True))
+    assert len([name for name in some if "shortcut" in name]) == 4
+    assert len([name for name in all_ if "shortcut" in name]) == 8
+
+
+@pytest.mark.parametrize("index, letters", [(0, "a"), (22, "w"), (25, "z"), (26, "aa"), (52, "ba")])
+def test_units_are_lettered_beyond_z(index, letters):
+    assert _letters(index) == letters
+
+
+@pytest.mark.parametrize(
+    "variant, published, extra",
+    [
+        # torchvision's 11 689 512 and 21 797 672 less the classifier of 512 x 1000 + 1000, plus
+        # the moving statistics of 4 800 and 8 512 channels, which it does not count.  Ours also
+        # projects in block 1a: 64 x 64 weights and 4 x 64 for its normalization.
+        ("18", 11_689_512 - 513_000 + 2 * 4_800, 64 * 64 + 4 * 64),
+        ("34", 21_797_672 - 513_000 + 2 * 8_512, 64 * 64 + 4 * 64),
+        # 25 557 032 less 2048 x 1000 + 1000, plus statistics of 26 560 channels.
+        ("50", 25_557_032 - 2_049_000 + 2 * 26_560, 0),
+    ],
+)
+def test_parameters_are_as_many_as_published(variant, published, extra):
+    assert parameters(*drawn(variant, all_projections=False)) == published + extra
+
+
+@pytest.mark.slow
+def test_resnet_101_has_as_many_parameters_as_published():
+    statistics = 2 * 52_672
+    published = 44_549_160 - 2_049_000 + statistics
+    assert parameters(*drawn("101", all_projections=False)) == published
+
+
+@pytest.mark.parametrize("use_pooling", [False, True])
+def test_the_feature_map_is_a_sixteenth_with_and_without_a_pool(use_pooling):
+    features, _ = drawn("10", use_pooling=use_pooling)
+    assert features(np.zeros((1, 64, 96, 3), "float32")).shape == (1, 4, 6, 256)
+    for name in ("block_1a_conv_1", "block_1a_conv_shortcut"):
+        assert features.get_layer(name).strides[0] == (1 if use_pooling else 2)
+
+
+def test_the_stride_of_a_bottleneck_is_on_its_first_convolution():
+    features, _ = drawn("50")
+    strides = [features.get_layer(f"block_2a_conv_{j}").strides for j in (1, 2, 3)]
+    assert strides == [(2, 2), (1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("pool_size_2x", [False, True])
+def test_the_head_halves_doubled_rois(pool_size_2x):
+    _, head = drawn("10", pool_size_2x=pool_size_2x)
+    assert head.input.shape[1:3] == ((14, 14) if pool_size_2x else (7, 7))
+    assert head.get_layer("block_4a_relu").output.shape[1:] == (7, 7, 512)
+    assert head.output.shape == (None, 512)
+
+
+def test_block_4_belongs_to_the_head_and_cannot_be_frozen():
+    assert list(ResNet.freeze_ids) == [0, 1, 2, 3]
+    features, head = drawn("10", freeze_blocks=frozenset(range(5)) - {4})
+    assert not any(layer.trainable for layer in features.layers if "conv" in type(layer).__name__)
+    convolutions = [layer for layer in head.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert all(layer.trainable for layer in convolutions)
+
+
+def keras_name(ours):
+    """``block_2a_conv_1`` is ``conv3_block1_1_conv``; a shortcut's number is 0."""
+    if ours in ("conv1", "bn_conv1"):
+        return {"conv1": "conv1_conv", "bn_conv1": "conv1_bn"}[ours]
+    _, unit, kind, part = ours.split("_")
+    number = {"shortcut": 0}.get(part, part)
+    return f"conv{int(unit[:-1]) + 1}_block{ord(unit[-1]) - ord('a') + 1}_{number}_{kind}"
+
+
+@pytest.mark.slow
+def test_resnet_50_is_keras_applications_resnet_50():
+    """The same function, but for an epsilon of 1.001e-5 there and 1e-3 here, which goes into the
+    moving variance."""
+    theirs = keras.applications.ResNet50(include_top=False, weights=None)
+    random = np.random.default_rng(0)
+    for layer in theirs.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for weight, (low, high) in zip(
+                layer.weights, ((0.5, 1), (-0.3, 0.3), (-0.3, 0.3), (0.5, 1.5)), strict=True
+            ):
+                weight.assign(random.uniform(low, high, weight.shape))
+        elif isinstance(layer, keras.layers.Conv2D):
+            layer.bias.assign(random.uniform(-0.3, 0.3, layer.bias.shape))
+    features, head = drawn("50", **KERAS_LIKE)
+    copied = set()
+    for layer in features.layers + head.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.BatchNormalization):
+            source = theirs.get_layer(keras_name(layer.name))
+            layer.set_weights(source.get_weights())
+            copied.add(source.name)
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.moving_variance.assign(
+                    source.moving_variance.numpy() + source.epsilon - layer.epsilon
+                )
+    assert copied == {layer.name for layer in theirs.layers if layer.weights}
+
+    images = random.standard_normal((1, 96, 128, 3)).astype("float32")
+    at_stride_16 = keras.Model(theirs.input, theirs.get_layer("conv4_block6_out").output)
+    expected = at_stride_16(images).numpy()
+    assert expected.shape == (1, 6, 8, 1024)
+    np.testing.assert_allclose(features(images), expected, atol=1e-3 * np.abs(expected).max())
+
+    # Stage 5 on a map is stage 4 of the head on a RoI, but for the stride of 2.
+    _, head_2x = drawn("50", pool_size=3, pool_size_2x=True, **KERAS_LIKE)
+    head_2x.set_weights(head.get_weights())
+    after = keras.Model(at_stride_16.output, theirs.get_layer("conv5_block3_out").output)
+    expected = after(expected[:, :, :6]).numpy().mean(axis=(1, 2))
+    found = head_2x(at_stride_16(images)[:, :, :6])
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
