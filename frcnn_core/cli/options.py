@@ -77,7 +77,7 @@ gpu_index = click.option(
     cls=Several,
     type=click.IntRange(min=0),
     metavar="N [N ...]",
-    help="GPUs to use, by number; all of them unless given.",
+    help="GPUs to use, by number; the first one unless given.",
 )
 """``--gpu_index 0 1``, given to the command as ``gpu_index: tuple[int, ...]``."""
 
