@@ -279,7 +279,8 @@ def detect_function(
         input_signature=[
             tf.TensorSpec([None, *model.preprocessing.shape[:2], channels], tf.float32),
             tf.TensorSpec([None, 2], tf.float32),
-        ]
+        ],
+        autograph=False,
     )
     def detect(images: tf.Tensor, sizes: tf.Tensor) -> Detections:
         return model.detector.detect(images, sizes, settings)

@@ -122,6 +122,7 @@ class Trainer:
                 self.batches(0, 0).element_spec,
                 tf.TensorSpec([None, 2], tf.int32, name="seeds"),
             ],
+            autograph=False,
         )
 
     def stop(self) -> None:
