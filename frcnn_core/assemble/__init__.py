@@ -1,0 +1,44 @@
+"""From a spec and the installed plugins to things that run.
+
+The only package that knows both specs and models.  Each function reads the part of the spec it is
+named after and gives plain values to what it builds; below, nobody has heard of protobuf.
+"""
+
+from frcnn_core.assemble.data import (
+    EvaluationSet,
+    augmentation,
+    class_map,
+    evaluation_set,
+    preprocessing,
+    sources,
+)
+from frcnn_core.assemble.evaluation import (
+    accumulators,
+    detect_function,
+    detection_settings,
+    iou_thresholds,
+    open_runtime,
+)
+from frcnn_core.assemble.models import backbone, new_model, open_model, regularizer
+from frcnn_core.assemble.trainer import Training, training, training_settings
+
+__all__ = [
+    "EvaluationSet",
+    "Training",
+    "accumulators",
+    "augmentation",
+    "backbone",
+    "class_map",
+    "detect_function",
+    "detection_settings",
+    "evaluation_set",
+    "iou_thresholds",
+    "new_model",
+    "open_model",
+    "open_runtime",
+    "preprocessing",
+    "regularizer",
+    "sources",
+    "training",
+    "training_settings",
+]

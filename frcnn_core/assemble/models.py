@@ -1,0 +1,113 @@
+"""A detector as a spec describes it, or as a file holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from frcnn_core import arch, archive, options
+from frcnn_core.anchors import Anchors
+from frcnn_core.assemble.data import class_map, preprocessing
+from frcnn_core.assemble.values import plain
+from frcnn_core.components import Backbone
+from frcnn_core.detector import FasterRCNN, draw
+from frcnn_core.layers import BackboneConfig
+from frcnn_core.model import Model
+from frcnn_core.plugins import Plugins
+from frcnn_core.spec.load import Spec
+from frcnn_core.spec.training_pb2 import RegularizerConfig
+
+
+def backbone(spec: Spec, plugins: Plugins) -> tuple[Backbone, BackboneConfig]:
+    """``model_config``: who draws the network, and how.
+
+    Raises:
+        SpecError: no plugin provides the architecture, or it does not take the options.
+    """
+    config = spec.message.model_config
+    component, variant = arch.resolve(config.arch, plugins.backbones)
+    return component, BackboneConfig(
+        variant=variant,
+        freeze_blocks=frozenset(int(block) for block in config.freeze_blocks),
+        freeze_bn=config.freeze_bn,
+        use_bias=config.use_bias,
+        use_pooling=config.use_pooling,
+        all_projections=config.all_projections,
+        dropout_rate=plain(config.dropout_rate),
+        drop_connect_rate=plain(config.drop_connect_rate),
+        activation=config.activation.activation_type,
+        pool_size=config.roi_pooling_config.pool_size,
+        pool_size_2x=config.roi_pooling_config.pool_size_2x,
+        kernel_regularizer=regularizer(spec),
+        options=options.parse(
+            component.Options,
+            dict(config.backbone_options),
+            where="model_config.backbone_options",
+        ),
+    )
+
+
+def regularizer(spec: Spec) -> keras.regularizers.Regularizer | None:
+    """``training_config.regularizer``; L2 is weight times the sum of squares, as in Keras."""
+    config = spec.message.training_config.regularizer
+    weight = plain(config.weight)
+    if config.type == RegularizerConfig.L1:
+        return keras.regularizers.L1(weight)
+    if config.type == RegularizerConfig.L2:
+        return keras.regularizers.L2(weight)
+    return None
+
+
+def new_model(spec: Spec, plugins: Plugins) -> Model:
+    """A model with fresh weights, drawn as the spec says."""
+    config = spec.message.model_config
+    anchors = Anchors(
+        scales=tuple(map(plain, config.anchor_box_config.scale)),
+        ratios=tuple(map(plain, config.anchor_box_config.ratio)),
+    )
+    component, backbone_config = backbone(spec, plugins)
+    names = class_map(spec).names
+    preprocess = preprocessing(spec)
+    keras.utils.set_random_seed(spec.message.random_seed)
+    parts = draw(
+        component,
+        backbone_config,
+        channels=preprocess.channels,
+        anchors_per_cell=anchors.per_cell,
+        num_classes=len(names),
+    )
+    scale = spec.message.training_config.classifier_regr_std
+    return Model(
+        detector=FasterRCNN(
+            *parts, anchors=anchors, regression_scale=tuple(plain(scale[k]) for k in "xywh")
+        ),
+        class_names=names,
+        preprocessing=preprocess,
+        arch=config.arch,
+        spec=spec.text,
+        provenance=_provenance(component, plugins),
+    )
+
+
+def open_model(path: Path, key: str, plugins: Plugins, *, precision: str = "float32") -> Model:
+    """The model in a file.
+
+    Raises:
+        ModelFileError: the file cannot be read, or not with this key.
+        UnknownComponentError: the plugin that drew its backbone is not installed.
+    """
+    return from_archive(archive.read(path, key), plugins, path, precision)
+
+
+def from_archive(content: archive.Archive, plugins: Plugins, path: Path, precision: str) -> Model:
+    name = str(content.manifest.get("arch", "")).partition(":")[0]
+    component = plugins.backbones.get(name, where=f"{path}")
+    return Model.from_archive(content, precision=precision, custom_layers=component.custom_layers())
+
+
+def _provenance(component: Backbone, plugins: Plugins) -> dict[str, str]:
+    for entry in plugins.backbones:
+        if entry.component is component:
+            return {"plugin": entry.plugin, "distribution": entry.distribution}
+    return {}

@@ -1,0 +1,67 @@
+"""What training starts from: a checkpoint, a pruned model, pretrained weights, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from frcnn_core import archive, weights
+from frcnn_core.assemble.data import class_map
+from frcnn_core.assemble.models import backbone, from_archive, new_model, open_model
+from frcnn_core.errors import ModelFileError, SpecError
+from frcnn_core.model import Model
+from frcnn_core.plugins import Plugins
+from frcnn_core.spec import paths
+from frcnn_core.spec.load import Spec
+
+
+def start(
+    spec: Spec, plugins: Plugins, key: str, policy: str
+) -> tuple[Model, weights.LoadReport | None, Mapping[str, Any]]:
+    """The model to train, what became of pretrained weights, and the optimizer's state.
+
+    A checkpoint to resume wins over a pruned model, and that over pretrained weights.
+    """
+    config = spec.message.training_config
+    if config.resume_from_model:
+        path = paths.locate(config.resume_from_model)
+        content = archive.read(path, key)
+        if not content.optimizer:
+            raise ModelFileError(
+                f"{path} has no optimizer state, so no training can go on from it. "
+                "Set training_config.pretrained_weights to start over from its weights."
+            )
+        model = from_archive(content, plugins, path, policy)
+        _refuse_other_classes(spec, model, path)
+        return model, None, content.optimizer
+    if config.retrain_pruned_model:
+        path = paths.locate(config.retrain_pruned_model)
+        model = open_model(path, key, plugins, precision=policy)
+        _refuse_other_classes(spec, model, path)
+        model.spec, model.progress = spec.text, {}
+        return model, None, {}
+    model = new_model(spec, plugins)
+    loaded = None
+    if config.pretrained_weights:
+        source = weights.read_weights(paths.locate(config.pretrained_weights), key)
+        loaded = weights.assign(
+            model.detector.parts.values(),
+            source,
+            pretrained_name=backbone(spec, plugins)[0].pretrained_name,
+        )
+    if policy != "float32":
+        component, _ = backbone(spec, plugins)
+        model = Model.from_archive(
+            model.to_archive(), precision=policy, custom_layers=component.custom_layers()
+        )
+    return model, loaded, {}
+
+
+def _refuse_other_classes(spec: Spec, model: Model, path: Path) -> None:
+    names = class_map(spec).names
+    if names != model.class_names:
+        raise SpecError(
+            f"dataset_config.target_class_mapping: the spec has the classes {', '.join(names)}, "
+            f"{path} was trained for {', '.join(model.class_names)}."
+        )

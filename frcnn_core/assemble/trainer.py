@@ -1,0 +1,239 @@
+"""A trainer as a spec describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from frcnn_core import drawing, options, precision, weights
+from frcnn_core.assemble.data import (
+    EvaluationSet,
+    augmentation,
+    class_map,
+    evaluation_set,
+    preprocessing,
+    sources,
+)
+from frcnn_core.assemble.evaluation import accumulators, detect_function, detection_settings
+from frcnn_core.assemble.start import start
+from frcnn_core.assemble.values import choice, chosen, plain
+from frcnn_core.checkpoints import Checkpoints, Naming
+from frcnn_core.data.augment import Augmentation
+from frcnn_core.data.classes import ClassMap
+from frcnn_core.data.pipeline import Batches, training_batches
+from frcnn_core.data.sources import RecordSummary, Source, inspect, warn_of_losses
+from frcnn_core.detector import TrainingSettings
+from frcnn_core.evaluation import EvaluationReport, evaluate
+from frcnn_core.inference import infer
+from frcnn_core.model import Model, restore_optimizer
+from frcnn_core.plugins import Plugins
+from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.spec.load import Spec
+from frcnn_core.structures import ImageDetections
+from frcnn_core.training import EarlyStopping, Progress, Trainer
+from frcnn_core.training_log import Visualizer
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trainer, and what its user may want to know before it runs."""
+
+    trainer: Trainer
+    results_dir: Path
+    data: RecordSummary
+    validation: EvaluationSet | None
+    loaded: weights.LoadReport | None
+    """What became of ``pretrained_weights``."""
+    precision: str
+    """Keras dtype policy of the layers."""
+    visualizer: Visualizer | None
+
+
+def training(
+    spec: Spec,
+    plugins: Plugins,
+    *,
+    key: str = "",
+    results_dir: Path | None = None,
+    use_amp: bool = False,
+    on_validation: Callable[[int], None] | None = None,
+) -> Training:
+    """Everything that ``frcnn train`` needs, built and checked before the first step.
+
+    Args:
+        spec: checked for the task ``train``.
+        plugins: the installed ones.
+        key: encrypts and decrypts model files, unless empty.
+        results_dir: overrides the folder of ``training_config.output_model``.
+        use_amp: mixed precision.
+        on_validation: told how many more images are done while a validation runs.
+
+    Raises:
+        FrcnnError: data, weights or a checkpoint cannot be used.
+    """
+    config = spec.message.training_config
+    training_sources, _ = sources(spec)
+    mapping = class_map(spec)
+    data = inspect(training_sources, mapping)
+    preprocess = preprocessing(spec)
+    max_objects = spec.message.model_config.input_image_config.max_objects_num_per_image
+    warn_of_losses(data, preprocess, max_objects)
+
+    policy = precision.policy(use_amp=use_amp)
+    model, loaded, state = start(spec, plugins, key, policy)
+    optimizer = _optimizer(spec, plugins, policy)
+    progress = Progress()
+    if state:
+        restore_optimizer(optimizer, model.detector.trainable_variables, state)
+        progress = Progress(**model.progress)
+
+    naming = Naming.of(
+        arch=spec.message.model_config.arch,
+        output_model=config.output_model,
+        results_dir=results_dir or "",
+    )
+    batches = partial(
+        _training_batches,
+        training_sources,
+        mapping,
+        preprocess,
+        augmentation(spec),
+        batch_size=config.batch_size_per_gpu,
+        max_objects=max_objects,
+        seed=spec.message.random_seed,
+        min_box_size=_min_box_size(spec),
+    )
+    validation = evaluation_set(spec)
+    trainer = Trainer(
+        model=model,
+        optimizer=optimizer,
+        learning_rate=_learning_rate(spec, plugins),
+        batches=batches,
+        settings=training_settings(spec),
+        checkpoints=Checkpoints(naming, interval=config.checkpoint_interval),
+        num_epochs=config.num_epochs,
+        steps_per_epoch=-(-data.count // config.batch_size_per_gpu),
+        batch_size=config.batch_size_per_gpu,
+        seed=spec.message.random_seed,
+        key=key,
+        validate=validation and _validation(spec, plugins, model, validation, on_validation),
+        validation_period=spec.message.evaluation_config.validation_period_during_training or 1,
+        early_stopping=_early_stopping(config),
+        progress=progress,
+    )
+    return Training(
+        trainer=trainer,
+        results_dir=naming.directory,
+        data=data,
+        validation=validation,
+        loaded=loaded,
+        precision=policy,
+        visualizer=_visualizer(spec, model, validation),
+    )
+
+
+def training_settings(spec: Spec) -> TrainingSettings:
+    """``training_config``, what of it concerns proposals, targets and losses."""
+    config = spec.message.training_config
+    return TrainingSettings(
+        roi_mini_batch=spec.message.model_config.roi_mini_batch,
+        **chosen(config, TrainingSettings, but=("roi_mini_batch",)),
+    )
+
+
+def _training_batches(
+    training_sources: Sequence[Source],
+    mapping: ClassMap,
+    preprocess: Preprocessing,
+    augment: Augmentation | None,
+    epoch: int,
+    first_step: int,
+    **given: Any,
+) -> Batches:
+    return training_batches(
+        training_sources, mapping, preprocess, augment, epoch=epoch, first_step=first_step, **given
+    )
+
+
+def _min_box_size(spec: Spec) -> tuple[float, float]:
+    config = spec.message.augmentation_config.preprocessing
+    return (plain(config.min_bbox_height), plain(config.min_bbox_width))
+
+
+def _early_stopping(config: Any) -> EarlyStopping | None:
+    if not config.HasField("early_stopping"):
+        return None
+    stopping = config.early_stopping
+    return EarlyStopping(patience=stopping.patience, min_delta=plain(stopping.min_delta))
+
+
+def _validation(
+    spec: Spec,
+    plugins: Plugins,
+    model: Model,
+    data: EvaluationSet,
+    on_progress: Callable[[int], None] | None,
+) -> Callable[[], EvaluationReport]:
+    config = spec.message.evaluation_config
+    detect = detect_function(model, detection_settings(config))
+
+    def validate() -> EvaluationReport:
+        return evaluate(
+            detect,
+            data.batches(model.preprocessing, config.batch_size or 1),
+            accumulators(spec, plugins, model.class_names),
+            class_names=model.class_names,
+            progress=on_progress,
+        )
+
+    return validate
+
+
+def _visualizer(spec: Spec, model: Model, data: EvaluationSet | None) -> Visualizer | None:
+    """``training_config.visualizer``; its pictures are of the first validation images."""
+    config = spec.message.training_config.visualizer
+    if not config.enabled:
+        return None
+    files: list[Path] = []
+    if data and config.num_images:
+        first = next(iter(data.batches(model.preprocessing, config.num_images)))
+        files = [Path(name.decode()) for name in first.names.numpy()]
+    threshold = plain(spec.message.inference_config.bbox_visualize_threshold)
+    detect = detect_function(model, detection_settings(spec.message.evaluation_config))
+
+    def pictures() -> dict[str, np.ndarray]:
+        drawn = {}
+
+        def on_image(path: Path, pixels: np.ndarray, found: ImageDetections) -> None:
+            picture = drawing.draw(pixels, found, model.class_names, min_score=threshold)
+            drawn[path.name] = np.asarray(picture)
+
+        infer(detect, model.preprocessing, files, on_image, batch_size=len(files) or 1)
+        return drawn
+
+    return Visualizer(pictures, weight_histograms=config.weight_histograms)
+
+
+def _optimizer(spec: Spec, plugins: Plugins, policy: str) -> keras.optimizers.Optimizer:
+    """``training_config.optimizer``; float16 needs its loss scaled."""
+    config = spec.message.training_config.optimizer
+    name, given, where = choice(config, "optim", "training_config.optimizer")
+    component = plugins.optimizers.get(name, where=where)
+    optimizer = component.build(options.parse(component.Options, given, where=where))
+    if policy == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _learning_rate(spec: Spec, plugins: Plugins) -> Callable[[float], float]:
+    """``training_config.learning_rate`` as a function of progress in [0, 1)."""
+    config = spec.message.training_config.learning_rate
+    name, given, where = choice(config, "lr_config", "training_config.learning_rate")
+    component = plugins.lr_schedules.get(name, where=where)
+    return partial(component.learning_rate, options.parse(component.Options, given, where=where))
