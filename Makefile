@@ -1,6 +1,7 @@
 # make install   a virtual environment in .venv with frcnn and its development tools
 # make test      lint, format check and every test
 # make fast      the tests that neither train nor build anything large
+# make bench     training and inference timed stage by stage (about half an hour on 2 cores)
 # make demo      draw street scenes, train on them, evaluate, detect, export
 
 VENV   := .venv
@@ -17,7 +18,7 @@ find_python = for p in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
 RUN := $(shell n=1; while [ -e demo/run-$$n ]; do n=$$((n + 1)); done; echo demo/run-$$n)
 FRCNN := $(VENV)/bin/frcnn
 
-.PHONY: install test fast demo python
+.PHONY: install test fast bench demo python
 
 install: $(VENV)/installed
 
@@ -41,6 +42,9 @@ test: install
 
 fast: install
 	$(VENV)/bin/python -m pytest -m 'not slow'
+
+bench: install
+	$(VENV)/bin/python -m benchmarks
 
 demo: install
 	$(FRCNN) sample_data $(RUN)

@@ -1,0 +1,128 @@
+"""What is measured: networks, image sizes, precisions, and pictures to run them on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from frcnn_core.spec.load import Spec, loads
+
+WARM_UP = 2
+"""Runs before those that count: the first one compiles."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network at one image size in one precision, training or detecting."""
+
+    arch: str
+    height: int
+    width: int
+    batch_size: int
+    training: bool
+    use_amp: bool = False
+    """In training; ``frcnn`` always detects in float32."""
+    rois: int = 256
+    """``roi_mini_batch``."""
+
+    @property
+    def network(self) -> str:
+        """E.g. ``resnet:18 384x1248 batch 1``."""
+        return f"{self.arch} {self.height}x{self.width} batch {self.batch_size}"
+
+    @property
+    def title(self) -> str:
+        """All of it, on one line."""
+        return f"{self.network} {self.task}{' --use_amp' if self.use_amp else ''}"
+
+    @property
+    def task(self) -> str:
+        """``training`` or ``inference``."""
+        return "training" if self.training else "inference"
+
+    def num_images(self, runs: int) -> int:
+        """Pictures to draw: a pipeline must not run dry, nor be done long before the steps."""
+        return 3 * self.batch_size * (WARM_UP + runs)
+
+    def spec(self, pictures: Path) -> Spec:
+        """The spec to run on pictures of ``draw``; what it leaves out is as in TLT's sample."""
+        text = _SPEC.format(
+            pictures=pictures,
+            arch=self.arch,
+            height=self.height,
+            width=self.width,
+            batch_size=self.batch_size,
+            rois=self.rois,
+            # As in the sample for basic blocks; as in public weights for bottlenecks.
+            all_projections=self.arch != "resnet:50",
+        )
+        return loads(text, "benchmark")
+
+
+_NETWORKS = [
+    (arch, *size)
+    for size, arch in product(((384, 1248, 1), (256, 320, 4)), ("resnet:18", "resnet:50"))
+]
+_TASKS = ({"training": True}, {"training": True, "use_amp": True}, {"training": False})
+
+FULL = tuple(Case(*network, **task) for task in _TASKS for network in _NETWORKS)
+"""Every case, in the order of the tables."""
+
+QUICK = tuple(Case("resnet:10", 160, 160, 1, rois=8, **task) for task in _TASKS)
+"""Enough to see that everything runs."""
+
+
+def draw(folder: Path, height: int, width: int, num_images: int) -> None:
+    """Draw street scenes into a new folder and convert them to records."""
+    from frcnn_core.data.conversion import ConversionPlan, convert
+    from frcnn_core.sample_data import generate
+
+    generate(folder, num_images, num_test_images=0, height=height, width=width)
+    convert(
+        ConversionPlan(
+            root=folder,
+            images="image_2",
+            labels="label_2",
+            output=folder / "tfrecords" / "street",
+            num_shards=4,
+        )
+    )
+
+
+# The learning rate is next to nothing and the images are scaled, so that fresh weights with fixed
+# statistics keep proposals plausible and losses finite for as long as is measured.
+_SPEC = """
+dataset_config {{
+  data_sources {{
+    tfrecords_path: "{pictures}/tfrecords/street*"
+    image_directory_path: "{pictures}"
+  }}
+  target_class_mapping {{ key: "car" value: "car" }}
+  target_class_mapping {{ key: "cyclist" value: "cyclist" }}
+  target_class_mapping {{ key: "person" value: "person" }}
+}}
+model_config {{
+  arch: "{arch}"
+  input_image_config {{
+    size_height_width {{ height: {height} width: {width} }}
+    image_scaling_factor: 58.0
+  }}
+  roi_mini_batch: {rois}
+  freeze_bn: True
+  freeze_blocks: 0
+  freeze_blocks: 1
+  all_projections: {all_projections}
+}}
+augmentation_config {{
+  preprocessing {{ enable_auto_resize: True }}
+}}
+training_config {{
+  enable_augmentation: True
+  batch_size_per_gpu: {batch_size}
+  output_model: "{pictures}/results/benchmark.tlt"
+  optimizer {{ sgd {{ momentum: 0.9 }} }}
+  learning_rate {{ soft_start {{ base_lr: 1e-9 }} }}
+}}
+evaluation_config {{ batch_size: {batch_size} }}
+"""

@@ -1,0 +1,116 @@
+"""What was measured, as tables and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.cases import Case
+
+LEGEND = """\
+Times are medians. In brackets: the rate of a stage's or step's arithmetic as a share of the
+fastest large convolution's ("best conv"), timed in turns with it and in the same number type.
+Arithmetic is that of convolutions and dense layers, two operations a product, counted in the
+Keras graphs without the gradients that frozen layers spare.
+
+A stage is the difference between a program that ends with it and one that ends before it: a short
+stage after long ones is known only roughly, and without gradients less has to be kept in memory.
+"proposals" has, in training, targets and RPN losses too; "RoI head" has the cropping, in training
+losses and regularizer, in inference the last suppression; "update" is the optimizer and the
+trainer's bookkeeping. "data" is what steps take longer with the real pipeline than with one batch
+over and over; "step" is without it. "pipeline" is what the pipeline yields alone, in images/s.
+Peak memory is the whole process with TensorFlow in it."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was found for a case; times are medians in seconds."""
+
+    case: Case
+    dtype: str
+    stages: dict[str, float]
+    """Each stage alone, in the order that data flows; of data, what is not hidden."""
+    work: dict[str, int]
+    """Floating-point operations of the stages that have any."""
+    step: float
+    """All stages but data, measured as a whole."""
+    best_rate: float
+    """Of the fastest large convolution in this dtype, operations per second."""
+    pipeline: float
+    """Images per second of the data pipeline with nothing else to do."""
+    peak_memory: int
+    """Bytes, of the whole process."""
+
+    @property
+    def rate(self) -> float:
+        """Operations per second over the whole step."""
+        return sum(self.work.values()) / self.step
+
+    @property
+    def share(self) -> float:
+        """``rate`` as a fraction of the best one."""
+        return self.rate / self.best_rate
+
+
+def tables(measurements: Sequence[Measurement]) -> Iterable[Table]:
+    """Training and inference by stage, then what whole steps take and give."""
+    for task in ("training", "inference"):
+        if found := [m for m in measurements if m.case.task == task]:
+            yield _by_stage(f"{task.capitalize()}, milliseconds", found)
+    yield _whole_steps(measurements)
+
+
+def as_dict(measurement: Measurement) -> dict[str, Any]:
+    """Everything, ready for JSON."""
+    return asdict(measurement) | {"rate": measurement.rate, "share": measurement.share}
+
+
+def _by_stage(title: str, measurements: Sequence[Measurement]) -> Table:
+    table = _table(title, ["network", "type"], [*measurements[0].stages, "step"])
+    for found in measurements:
+        cells = [
+            _cell(seconds, found.work.get(stage, 0) / found.best_rate)
+            for stage, seconds in found.stages.items()
+        ]
+        step = _cell(found.step, sum(found.work.values()) / found.best_rate)
+        table.add_row(found.case.network, found.dtype, *cells, step)
+    return table
+
+
+def _cell(seconds: float, at_best: float) -> str:
+    """Milliseconds, and the share of them that would do at the best rate."""
+    share = f" ({at_best / seconds:.2f})" if at_best and seconds > 0 else ""
+    return f"{1000 * seconds:.1f}{share}"
+
+
+def _whole_steps(measurements: Sequence[Measurement]) -> Table:
+    numbers = ["GFLOP", "GFLOP/s", "best conv", "share", "amp gain", "peak GiB", "images/s"]
+    table = _table("Whole steps", ["network", "task", "type"], [*numbers, "pipeline"])
+    plain = {(m.case.network, m.case.task): m.step for m in measurements if not m.case.use_amp}
+    for found in measurements:
+        case = found.case
+        without = plain.get((case.network, case.task)) if case.use_amp else None
+        table.add_row(
+            *(case.network, case.task, found.dtype),
+            f"{sum(found.work.values()) / 1e9:.1f}",
+            f"{found.rate / 1e9:.1f}",
+            f"{found.best_rate / 1e9:.1f}",
+            f"{found.share:.2f}",
+            f"{without / found.step:.2f}x" if without else "",
+            f"{found.peak_memory / 2**30:.2f}",
+            f"{case.batch_size / found.step:.2f}",
+            f"{found.pipeline:.1f}",
+        )
+    return table
+
+
+def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in words:
+        table.add_column(name, no_wrap=True)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table

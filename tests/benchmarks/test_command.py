@@ -1,0 +1,26 @@
+"""The command as a user types it; no test depends on what it measures."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.command import main
+
+
+def test_a_text_in_no_title_is_an_error_that_lists_the_cases():
+    result = CliRunner().invoke(main, ["--only", "vgg"])
+    assert result.exit_code == 2
+    assert "resnet:50 384x1248 batch 1 training --use_amp" in result.output
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_measures_every_stage_of_a_detection(tmp_path):
+    output = tmp_path / "numbers.json"
+    arguments = ["--quick", "--runs", "1", "--only", "inference", "--json", str(output)]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    (case,) = json.loads(output.read_text())["cases"]
+    assert list(case["stages"]) == ["data", "features", "RPN", "proposals", "RoI head"]
+    assert list(case["work"]) == ["features", "RPN", "RoI head"]
+    assert case["peak_memory"] > 100 * 2**20
