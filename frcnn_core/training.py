@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from frcnn_core import archive
@@ -133,7 +134,8 @@ class Trainer:
         """Train to the end.
 
         Raises:
-            TrainingError: a loss is not finite; names the batch's images and the loss terms.
+            TrainingError: a loss is not finite; names the batch's images and the loss terms.  Or
+                weights are not; such a checkpoint is not written.
         """
         self.checkpoints.start(self.progress.epoch)
         while self.progress.epoch < self.num_epochs:
@@ -220,8 +222,15 @@ class Trainer:
 
     def _save(self, path: Path) -> None:
         self.model.progress = asdict(self.progress)
+        content = self.model.to_archive(self.optimizer)
+        # The loss of the last step was finite, its gradient need not have been.
+        if broken := [name for name, v in content.weights.items() if not np.isfinite(v).all()]:
+            raise TrainingError(
+                f"Weights are no longer finite numbers, first {broken[0]}; {path} was not written."
+                f"\n{_ADVICE}"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
-        archive.write(path, self.model.to_archive(self.optimizer), self.key)
+        archive.write(path, content, self.key)
 
     def _save_interrupted(self) -> Path:
         """A checkpoint in mid-epoch, named after its last step."""
@@ -238,6 +247,11 @@ def _not_finite(losses: dict[str, Any], batch: Batch, rate: float) -> str:
     return (
         f"The loss is no longer a finite number: {terms}.\n"
         f"  Learning rate {rate:.3g}; images of the batch: {names}.\n"
-        "  Try a lower training_config.learning_rate base_lr or a longer soft_start, or look at "
-        "these images' labels. The last checkpoint is good: resume_from_model takes it."
+        f"{_ADVICE} Or look at these images' labels."
     )
+
+
+_ADVICE = (
+    "  Try a lower training_config.learning_rate base_lr or a longer soft_start. The checkpoints "
+    "of earlier epochs are kept: resume_from_model takes them."
+)
