@@ -155,11 +155,14 @@ def with_precision(part: str, policy: str) -> str:
         part: JSON text, as of ``keras.Model.to_json``.
         policy: e.g. ``float32``, ``mixed_bfloat16``.
     """
+    tensors = keras.DTypePolicy(policy).compute_dtype
 
     def walk(node: Any) -> Any:
         if isinstance(node, dict):
             if node.get("class_name") == "DTypePolicy":
                 return {**node, "config": {"name": policy}}
+            if node.get("class_name") == "__keras_tensor__":
+                return {**node, "config": {**node["config"], "dtype": tensors}}
             return {key: walk(value) for key, value in node.items()}
         return [walk(value) for value in node] if isinstance(node, list) else node
 

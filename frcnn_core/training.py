@@ -182,7 +182,8 @@ class Trainer:
 
     def _end_epoch(self, seconds: float) -> EpochDone:
         progress = self.progress
-        losses = {term: value / progress.images for term, value in progress.losses.items()}
+        # In this order also when resumed: JSON sorts, and the order decides how the sum is rounded.
+        losses = {term: progress.losses[term] / progress.images for term in Losses._fields}
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.losses, progress.images = {}, 0
         self._watch(sum(losses.values()))

@@ -197,7 +197,8 @@ def test_the_losses_of_an_epoch_are_means_over_its_images_not_its_batches(tmp_pa
 
 
 def test_a_training_goes_on_from_where_it_was(tmp_path):
-    done = Progress(epoch=1, step=1, losses={"rpn_class": 6.0}, images=1)
+    losses = {**dict.fromkeys(reversed(Losses._fields), 0.0), "rpn_class": 6.0}
+    done = Progress(epoch=1, step=1, losses=losses, images=1)
     made = training(tmp_path, [[3.0], [3.0]], rate=0.0, progress=done)
     steps, epochs = [], []
     for event in made.trainer.run():
@@ -207,6 +208,7 @@ def test_a_training_goes_on_from_where_it_was(tmp_path):
     assert made.rates == [0.75]
     # 6 from before, 4 of the step that was left.
     assert epochs[0].losses["rpn_class"] == pytest.approx((6 + 4) / 2)
+    assert tuple(epochs[0].losses) == Losses._fields
 
 
 # Checkpoints ----------------------------------------------------------------------------------
