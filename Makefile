@@ -1,7 +1,7 @@
 # make install   a virtual environment in .venv with frcnn and its development tools
 # make test      lint, format check and every test
 # make fast      the tests that neither train nor build anything large
-# make bench     training and inference timed stage by stage (about half an hour on 2 cores)
+# make bench     training and inference timed stage by stage (some 40 minutes on 2 cores)
 # make demo      draw street scenes, train on them, evaluate, detect, export
 
 VENV   := .venv
