@@ -20,9 +20,9 @@ def conv2d(
 ) -> tf.Tensor:
     """``tf.nn.conv2d`` on (B, h, w, C), with the same gradients.
 
-    On a CPU the library's filter gradient runs at two thirds of the convolution's own rate or less
-    where maps are small and many, as pooled RoIs are.  There it is computed as one matrix product
-    for each tap of the kernel, which runs at full rate (``benchmarks/``).
+    On a CPU the library's filter gradient runs well below the convolution's own rate where maps
+    are small and many, as pooled RoIs are.  There it is computed by matrix products, tap by tap of
+    the kernel, which run at that rate; ``benchmarks/`` shows what it does for a step.
 
     Args:
         images: (B, h, w, C).
@@ -57,20 +57,40 @@ def _by_taps(images: tf.Tensor, kernel: tf.Tensor):
 def _filter_gradient(images: tf.Tensor, upstream: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
     """(k, k, C, filters): for each tap, the shifted images times the upstream gradient."""
     size, _, channels, filters = shape
+    if size == 1:
+        images, upstream = tf.reshape(images, [-1, channels]), tf.reshape(upstream, [-1, filters])
+        return tf.reshape(tf.matmul(images, upstream, transpose_a=True), shape)
     height, width = images.shape[1:3]
-    border = [size // 2, size // 2]
-    padded = tf.pad(images, [[0, 0], border, border, [0, 0]])
-    upstream = tf.reshape(upstream, [-1, filters])
-    taps = [
-        tf.matmul(
-            tf.reshape(padded[:, y : y + height, x : x + width], [-1, channels]),
-            upstream,
-            transpose_a=True,
+    num_images = tf.shape(images)[0]
+    # With cells outermost, what a tap joins are ranges of rows: nothing is copied or padded.
+    images = tf.reshape(tf.transpose(images, [1, 2, 0, 3]), [-1, channels])
+    upstream = tf.reshape(tf.transpose(upstream, [1, 2, 0, 3]), [-1, filters])
+
+    def product(cell: int, num_cells: int, shift: int) -> tf.Tensor:
+        """Of consecutive cells of the upstream gradient with those ``shift`` cells further on."""
+        first, last = cell * num_images, (cell + num_cells) * num_images
+        beyond = shift * num_images
+        return tf.matmul(
+            images[first + beyond : last + beyond], upstream[first:last], transpose_a=True
         )
-        for y in range(size)
-        for x in range(size)
+
+    reach = range(-(size // 2), size // 2 + 1)
+    taps = [
+        tf.add_n([product(*run, dy * width + dx) for run in _runs(dy, dx, height, width)])
+        for dy in reach
+        for dx in reach
     ]
     return tf.reshape(tf.stack(taps), shape)
+
+
+def _runs(dy: int, dx: int, height: int, width: int) -> list[tuple[int, int]]:
+    """Where a map overlaps itself shifted by (dy, dx): first cell and length of each run of cells
+    that follow each other row by row."""
+    top, bottom = max(0, -dy), min(height, height - dy)
+    left, right = max(0, -dx), min(width, width - dx)
+    if dx == 0:  # whole rows, each of which follows the one before
+        return [(top * width, (bottom - top) * width)]
+    return [(y * width + left, right - left) for y in range(top, bottom)]
 
 
 def _is_small(images, kernel, *, strides, padding, dilations) -> bool:
@@ -80,6 +100,7 @@ def _is_small(images, kernel, *, strides, padding, dilations) -> bool:
         height is not None
         and width is not None
         and height * width <= SMALL
+        and min(height, width) > size // 2
         and (padding == "SAME" or (size == 1 and padding == "VALID"))
         and size == kernel.shape[1]
         and size % 2 == 1
