@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frcnn_core import archive, weights
-from frcnn_core.assemble.data import class_map
+from frcnn_core.assemble.data import class_map, preprocessing
 from frcnn_core.assemble.models import backbone, from_archive, new_model, open_model
 from frcnn_core.errors import ModelFileError, SpecError
 from frcnn_core.model import Model
@@ -34,11 +34,13 @@ def start(
             )
         model = from_archive(content, plugins, path, policy)
         _refuse_other_classes(spec, model, path)
+        _refuse_other_input(spec, model, path)
         return model, None, content.optimizer
     if config.retrain_pruned_model:
         path = paths.locate(config.retrain_pruned_model)
         model = open_model(path, key, plugins, precision=policy)
         _refuse_other_classes(spec, model, path)
+        _refuse_other_input(spec, model, path)
         model.spec, model.progress = spec.text, {}
         return model, None, {}
     model = new_model(spec, plugins)
@@ -64,4 +66,14 @@ def _refuse_other_classes(spec: Spec, model: Model, path: Path) -> None:
         raise SpecError(
             f"dataset_config.target_class_mapping: the spec has the classes {', '.join(names)}, "
             f"{path} was trained for {', '.join(model.class_names)}."
+        )
+
+
+def _refuse_other_input(spec: Spec, model: Model, path: Path) -> None:
+    """Evaluation and inference prepare images as the model file says, so training must as well."""
+    given, trained = preprocessing(spec), model.preprocessing
+    if given != trained:
+        raise SpecError(
+            f"model_config.input_image_config: the spec prepares images otherwise than {path}.\n"
+            f"  Spec: {given.describe()}\n  Model: {trained.describe()}"
         )

@@ -11,7 +11,7 @@ from frcnn_core import archive, assemble
 from frcnn_core.checkpoints import how_to_resume
 from frcnn_core.errors import ModelFileError, SpecError
 from frcnn_core.spec.load import loads
-from frcnn_core.training import EpochDone, Interrupted, StepDone
+from frcnn_core.training import EarlyStopping, EpochDone, Interrupted, StepDone
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,15 @@ def test_resuming_with_other_classes_is_refused(scenes, interrupted, tmp_path):
         training(scenes, tmp_path, blue="sky", training=resume(start))
 
 
+@pytest.mark.parametrize("field", ["resume_from_model", "retrain_pruned_model"])
+def test_images_prepared_otherwise_than_before_are_refused(scenes, interrupted, tmp_path, field):
+    start = interrupted / "frcnn_toy.epoch_2.tlt"
+    resize = "augmentation_config { preprocessing { enable_auto_resize: True } }"
+    text = toy.spec_text(scenes, training=f'{field}: "{start}"') + resize
+    with pytest.raises(SpecError, match=r"(?s)Spec: stretched to 64x64.*Model: cut or padded"):
+        assemble.training(loads(text, "spec.txt"), toy.plugins(), results_dir=tmp_path)
+
+
 def test_resuming_with_another_optimizer_is_refused(scenes, interrupted, tmp_path):
     start = interrupted / "frcnn_toy.epoch_2.tlt"
     with pytest.raises(ModelFileError, match="trained with another optimizer"):
@@ -156,9 +165,9 @@ def test_pretrained_weights_are_a_start_without_progress(scenes, interrupted, tm
 
 
 def test_a_pruned_model_is_a_start_that_keeps_its_own_graph(scenes, tmp_path):
-    narrow = toy.model(use_bias=True)
+    other = assemble.new_model(spec_of(scenes, model="use_bias: True"), toy.plugins())
     path = tmp_path / "pruned.tlt"
-    archive.write(path, narrow.to_archive())
+    archive.write(path, other.to_archive())
     made = training(scenes, tmp_path, training=f'retrain_pruned_model: "{path}"')
     assert made.trainer.model.detector.features.get_layer("conv0").use_bias
     assert made.trainer.progress.epoch == 0
@@ -232,6 +241,42 @@ def test_a_validation_tells_the_map_of_the_validation_scenes(scenes, tmp_path):
     assert epochs[1].validation.num_images == 4
     assert 0 <= epochs[1].validation.primary <= 1
     assert sum(told) == 4
+
+
+def test_the_trainer_obeys_the_spec(scenes, tmp_path):
+    made = training(
+        scenes,
+        tmp_path,
+        epochs=7,
+        batch_size=4,
+        rate=0.5,
+        seed=9,
+        optimizer="sgd { momentum: 0.5 nesterov: True }",
+        training="checkpoint_interval: 3 early_stopping { patience: 2 min_delta: 0.1 }",
+        period=5,
+    )
+    trainer = made.trainer
+    assert (trainer.num_epochs, trainer.batch_size, trainer.seed) == (7, 4, 9)
+    assert trainer.steps_per_epoch == 2  # six scenes
+    assert trainer.checkpoints.interval == 3
+    assert trainer.early_stopping == EarlyStopping(patience=2, min_delta=0.1)
+    assert (trainer.optimizer.momentum, trainer.optimizer.nesterov) == (0.5, True)
+    # Warm-up to 0.1 of the training, a tenth of the rate from 0.7 on.
+    assert [trainer.learning_rate(p) for p in (0.05, 0.1, 0.71)] == pytest.approx([0.25, 0.5, 0.05])
+    assert trainer.settings.rpn_mini_batch == 16
+    assert (made.validation, trainer.validate, made.visualizer) == (None, None, None)
+
+
+def test_the_visualizer_draws_the_first_validation_images(scenes, tmp_path):
+    made = training(
+        scenes,
+        tmp_path,
+        validation=toy.validated_on(scenes, "val"),
+        training="visualizer { enabled: True num_images: 2 }",
+    )
+    pictures = made.visualizer.pictures()
+    assert list(pictures) == ["val_0.png", "val_1.png"]
+    assert {picture.shape for picture in pictures.values()} == {(64, 64, 3)}
 
 
 @pytest.mark.slow
