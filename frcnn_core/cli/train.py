@@ -69,8 +69,11 @@ def train(
     )
     _introduce(training, verbose=spec.message.verbose)
     log = TrainingLog(training.results_dir, training.trainer, training.visualizer)
-    with log.running():
-        _run(training, log)
+    try:
+        with log.running():
+            _run(training, log)
+    except KeyboardInterrupt:
+        click.get_current_context().exit(130)  # as a shell reports a command ended by Ctrl-C
 
 
 def _introduce(training: Training, *, verbose: bool) -> None:
@@ -113,7 +116,7 @@ def _run(training: Training, log) -> None:
                 case Interrupted():
                     bar.close()
                     click.echo(f"Saved {event.checkpoint}.\n{how_to_resume(event.checkpoint)}")
-                    click.get_current_context().exit(130)
+                    raise KeyboardInterrupt  # which status.json tells from a failure
     best = trainer.checkpoints.best
     final = trainer.checkpoints.path(trainer.progress.epoch)
     click.echo(f"Final model: {final}")

@@ -1,0 +1,147 @@
+"""``frcnn train`` as typed, on a toy detector."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import toy
+from click.testing import CliRunner
+
+from frcnn_core.cli import main
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes")
+    toy.write_scenes(folder, "train", 6, seed=0, empty=1)
+    toy.write_scenes(folder, "val", 4, seed=1)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def toy_is_installed(monkeypatch):
+    monkeypatch.setattr("frcnn_core.plugins.installed", toy.plugins)
+
+
+def spec_file(tmp_path, scenes, **given):
+    path = tmp_path / "spec.txt"
+    path.write_text(toy.spec_text(scenes, **given))
+    return path
+
+
+def train(*arguments):
+    return CliRunner().invoke(main, ["train", *map(str, arguments)])
+
+
+def test_it_trains_validates_and_tells_in_plain_lines(scenes, tmp_path):
+    spec = spec_file(
+        tmp_path, scenes, epochs=2, period=2, validation=toy.validated_on(scenes, "val")
+    )
+    result = train("-e", spec, "-r", tmp_path / "results")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert re.match(r"Network: toy, [\d,]+ parameters, float32", lines[0])
+    assert "Training: 6 images; objects: blue" in result.output
+    assert "  1 images have no object of these classes." in lines
+    assert "Validation: 4 images, 4 objects" in lines
+    assert re.search(r"^Epoch 1/2: 6/6 images, .* loss \d", result.output, re.M)
+    assert re.search(r"^Epoch 2/2: rpn_class \d", result.output, re.M)
+    assert "mAP@0.5" in result.output
+    assert f"Final model: {tmp_path}/results/frcnn_toy.epoch_2.tlt" in lines
+    assert re.search(
+        rf"^Best model: {tmp_path}/.* \(epoch 2, mAP \d\.\d{{4}}\)", result.output, re.M
+    )
+    assert "\x1b" not in result.output and "\r" not in result.output
+    status = (tmp_path / "results" / "status.json").read_text()
+    assert "SUCCESS" in status.splitlines()[-1]
+
+
+def test_without_a_place_for_the_model_it_says_what_to_type(scenes, tmp_path):
+    result = train("-e", spec_file(tmp_path, scenes))
+    assert result.exit_code == 2
+    assert "Give a folder with -r, or training_config.output_model." in result.output
+
+
+@pytest.mark.parametrize("flags", [("--gpus", "2"), ("-np", "2")])
+def test_more_than_one_device_is_refused(scenes, tmp_path, flags):
+    result = train("-e", spec_file(tmp_path, scenes), "-r", tmp_path / "results", *flags)
+    assert result.exit_code == 2
+    assert "trains on one device" in result.output
+    assert not (tmp_path / "results").exists()
+
+
+def test_mistakes_in_the_spec_are_told_before_anything_is_made(scenes, tmp_path):
+    spec = spec_file(tmp_path, scenes, training="rpn_min_overlap: 3")
+    result = train("-e", spec, "-r", tmp_path / "results")
+    assert result.exit_code == 2
+    assert "training_config.rpn_min_overlap: 3 is not" in result.output
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_run_does_not_overwrite_the_checkpoints_of_another(scenes, tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "frcnn_toy.epoch_1.tlt").write_text("of another run")
+    result = train("-e", spec_file(tmp_path, scenes), "-r", results)
+    assert result.exit_code == 2
+    assert "Choose another folder with -r" in result.output
+    assert (results / "frcnn_toy.epoch_1.tlt").read_text() == "of another run"
+
+
+@pytest.fixture
+def real_frcnn(site):
+    """Starts ``frcnn``, with the toy plugin installed, as a process of its own."""
+    site.install("toy 1.0", "toy", Path(toy.__file__).read_text(), module="toy")
+    started = []
+
+    def start(*arguments):
+        command = "from frcnn_core.cli import main; main()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", command, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(site.folder), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_how_to_go_on(scenes, tmp_path, real_frcnn):
+    spec, results = spec_file(tmp_path, scenes, epochs=2000), tmp_path / "results"
+    process = real_frcnn("train", "-e", spec, "-r", results)
+    deadline = time.monotonic() + 120
+    while not (results / "frcnn_toy.epoch_1.tlt").exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    (saved,) = re.findall(r"^Saved (\S+step_\d\.tlt)\.$", output, re.M)
+    assert Path(saved).exists()
+    typed = f'To go on, set in the spec: training_config {{ resume_from_model: "{saved}" }}'
+    assert typed in output.splitlines()
+    last = json.loads((results / "status.json").read_text().splitlines()[-1])
+    assert last["message"] == "training was interrupted."
+    # Half a checkpoint would be called otherwise, and there is none.
+    assert not [path for path in results.iterdir() if path.suffix not in (".tlt", ".json")]
+
+    epoch = int(re.search(r"epoch_(\d+)\.step", saved)[1])
+    spec_file(tmp_path, scenes, epochs=epoch + 1, training=f'resume_from_model: "{saved}"')
+    again = real_frcnn("train", "-e", spec, "-r", results)
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    assert f"Going on after epoch {epoch}, step" in output
+    assert f"Final model: {results}/frcnn_toy.epoch_{epoch + 1}.tlt" in output
