@@ -21,13 +21,14 @@ def gradients(conv, images, kernel, upstream):
         ((5, 8), 1, {}),
         ((5, 8), 1, {"padding": "VALID"}),
         ((7, 7), 5, {}),
+        ((2, 3), 5, {}),  # a kernel larger than the map
+        ((1, 6), 3, {}),
         ((16, 16), 3, {}),  # the largest that counts as small
         ((20, 20), 3, {}),  # too large, and so are the rest for other reasons
         ((7, 7), 3, {"padding": "VALID"}),
         ((7, 7), 3, {"strides": (2, 2)}),
         ((7, 7), 3, {"dilations": (2, 2)}),
         ((7, 7), 2, {}),
-        ((7, 7), 3, {"padding": [[0, 0], [1, 2], [0, 1], [0, 0]]}),
     ],
 )
 def test_output_and_gradients_equal_tensorflows(size, kernel_size, given):

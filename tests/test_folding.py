@@ -35,7 +35,7 @@ def smooth(model):
 
 
 def little_net(**config):
-    """Each thing that folding knows: padding, strides, a projection, a last conv without norm."""
+    """What folding meets: padding, strides, a projection, a last convolution without norm."""
     blocks = Blocks(BackboneConfig(**config))
     images = keras.Input((None, None, 3))
     x = blocks.conv_bn(images, 4, 3, name="conv0", block=0, strides=2)

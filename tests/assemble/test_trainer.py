@@ -215,6 +215,7 @@ def test_a_batch_of_nothing_but_an_empty_image_is_learnt_from(scenes, tmp_path):
     assert empty[0].losses["rpn_class"] > 0
 
 
+@pytest.mark.slow
 def test_mixed_precision_on_a_cpu_trains_in_bfloat16_and_saves_in_float32(scenes, tmp_path):
     made = training(scenes, tmp_path, use_amp=True, epochs=2)
     assert made.precision == "mixed_bfloat16"
