@@ -25,7 +25,7 @@ LEVELS = (
     "archive builtin checkpoints data detector drawing encryption formats keras_files model precision "
     "sample_data status tensorboard triage weights",
     # 5: what is done with a detector.
-    "evaluation inference testing training training_log",
+    "calibration evaluation inference testing training training_log",
     # 6: the only place that knows specs, plugins and detectors at once.
     "assemble",
     # 7: the only place that prints.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from frcnn_core import drawing, options, precision, weights
+from frcnn_core import calibration, drawing, options, precision, weights
 from frcnn_core.assemble.data import (
     EvaluationSet,
     augmentation,
@@ -38,6 +39,8 @@ from frcnn_core.spec.load import Spec
 from frcnn_core.structures import ImageDetections
 from frcnn_core.training import EarlyStopping, Progress, Trainer
 from frcnn_core.training_log import Visualizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,21 @@ def training(
         seed=spec.message.random_seed,
         min_box_size=_min_box_size(spec),
     )
+    settings = training_settings(spec)
+    if _has_statistics_of_nothing(spec):
+        logger.info(
+            "freeze_bn without pretrained weights: the statistics of batch normalization are "
+            "measured on %d training images, and fixed.",
+            calibration.NUM_IMAGES,
+        )
+        calibration.measure_statistics(model.detector, batches(0, 0), settings)
     validation = evaluation_set(spec)
     trainer = Trainer(
         model=model,
         optimizer=optimizer,
         learning_rate=_learning_rate(spec, plugins),
         batches=batches,
-        settings=training_settings(spec),
+        settings=settings,
         checkpoints=Checkpoints(naming, interval=config.checkpoint_interval),
         num_epochs=config.num_epochs,
         steps_per_epoch=-(-data.count // config.batch_size_per_gpu),
@@ -145,6 +156,13 @@ def training_settings(spec: Spec) -> TrainingSettings:
         roi_mini_batch=spec.message.model_config.roi_mini_batch,
         **chosen(config, TrainingSettings, but=("roi_mini_batch",)),
     )
+
+
+def _has_statistics_of_nothing(spec: Spec) -> bool:
+    """Whether frozen statistics would be those of no data at all."""
+    config = spec.message.training_config
+    given = config.resume_from_model or config.retrain_pruned_model or config.pretrained_weights
+    return spec.message.model_config.freeze_bn and not given
 
 
 def _training_batches(

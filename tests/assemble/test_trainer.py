@@ -51,6 +51,25 @@ def resume(path):
     return f'resume_from_model: "{path}"'
 
 
+def statistics(made):
+    return made.trainer.model.detector.features.get_layer("conv3_bn").moving_variance.numpy()
+
+
+def test_frozen_statistics_without_pretrained_weights_are_measured_and_survive_resuming(
+    scenes, tmp_path
+):
+    made = training(scenes, tmp_path, model="freeze_bn: True", epochs=2)
+    measured = statistics(made)
+    assert not np.allclose(measured, 1.0)
+    run(made, stop_at=(2, 1))
+    np.testing.assert_array_equal(statistics(made), measured)
+    checkpoint = tmp_path / "frcnn_toy.epoch_1.tlt"
+    resumed = training(
+        scenes, tmp_path, model="freeze_bn: True", epochs=2, training=resume(checkpoint)
+    )
+    np.testing.assert_array_equal(statistics(resumed), measured)
+
+
 def test_numbers_are_those_that_were_typed_not_the_nearest_float32():
     settings = assemble.training_settings(
         loads("training_config { rpn_max_overlap: 0.7 } model_config { roi_mini_batch: 64 }", "")

@@ -1,0 +1,62 @@
+"""First statistics for batch normalizations that will not move theirs.
+
+With ``freeze_bn`` the moving mean and variance come from pretrained weights.  Without any they
+would be 0 and 1 for ever, whatever the layers' inputs are, and a deep network hardly trains.
+Measured once on the training data, they give every layer inputs of unit variance to start from.
+
+Source: the idea is that of Mishkin and Matas 2016, https://arxiv.org/abs/1511.06422.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import tensorflow as tf
+
+from frcnn_core.detector import FasterRCNN, TrainingSettings
+from frcnn_core.layers import BatchNormalization
+from frcnn_core.structures import Batch
+
+NUM_IMAGES = 32
+
+
+def measure_statistics(
+    detector: FasterRCNN, batches: Iterable[Batch], settings: TrainingSettings
+) -> None:
+    """Set every moving mean and variance to the mean over the first batches' of what it saw.
+
+    Args:
+        detector: with fresh weights; nothing but its statistics changes.
+        batches: of the training data; those with the first NUM_IMAGES images are used.
+        settings: how RoIs are sampled for the head.
+    """
+    norms = [
+        layer
+        for part in detector.parts.values()
+        for layer in part.layers
+        if isinstance(layer, BatchNormalization)
+    ]
+    done = 0
+    with _moving(norms):
+        for number, batch in enumerate(batches, start=1):
+            for norm in norms:
+                norm.momentum = 1.0 - 1.0 / number  # makes the moving average a plain mean
+            images = tf.range(done, done + len(batch.images))
+            detector.losses(batch, tf.stack([tf.zeros_like(images), 4 * images], axis=1), settings)
+            done += len(batch.images)
+            if done >= NUM_IMAGES:
+                break
+
+
+@contextmanager
+def _moving(norms: list[BatchNormalization]) -> Iterator[None]:
+    """The layers' statistics move with every batch; afterwards they are frozen again."""
+    before = [(norm.frozen_statistics, norm.momentum) for norm in norms]
+    for norm in norms:
+        norm.frozen_statistics = False
+    try:
+        yield
+    finally:
+        for norm, (frozen, momentum) in zip(norms, before, strict=True):
+            norm.frozen_statistics, norm.momentum = frozen, momentum
