@@ -11,7 +11,7 @@ from frcnn_core.data.kitti import Object
 from frcnn_core.sample_data.backdrop import backdrop
 from frcnn_core.sample_data.figures import LABELLED, UNLABELLED, Figure
 
-_SCALES = 11.0, 42.0
+_SCALES = 22.0, 52.0
 """Pixels per metre of the farthest and the nearest figure, in a picture of 320 x 192."""
 _LARGEST = 0.5
 """Of a labelled figure, as a fraction of the picture's width."""
@@ -88,7 +88,7 @@ def _stand(rng, figure, class_name, scale, width, horizon, camera_height) -> _Pl
 def _fits(item: _Placed, others: list[_Placed], width: int) -> bool:
     if item.class_name and item.figure.image.width > _LARGEST * width:
         return False
-    return all(_covered(item, other) <= 0.5 for other in others)
+    return all(_covered(item, other) <= 0.35 for other in others)
 
 
 def _covered(a: _Placed, b: _Placed) -> float:

@@ -566,7 +566,6 @@ def test_a_class_that_is_mapped_twice_to_the_same_is_fine(plugins):
         (f"{PREPROCESSING}.scale_width", "0.5"),
         (f"{E}.visualize_pr_curve", "True"),
         (f"{E}.validation_period_during_training", "13"),
-        (f"{M}.freeze_bn", "True"),
         (f"{M}.freeze_blocks", "0"),
     ],
 )

@@ -117,12 +117,11 @@ def _check_start(findings: Findings, training: TrainingConfig, *, with_files: bo
             if with_files:
                 findings.file(f"{PATH}.{name}", path)
     model = findings.spec.message.model_config
-    for name in ("freeze_bn", "freeze_blocks"):
-        if not first and getattr(model, name):
-            findings.warning(
-                f"model_config.{name}",
-                f"freezes random values, since {PATH}.pretrained_weights is not set.",
-            )
+    if model.freeze_blocks and not first:
+        findings.warning(
+            "model_config.freeze_blocks",
+            f"freezes random values, since {PATH}.pretrained_weights is not set.",
+        )
 
 
 def _check_optimizer(findings: Findings, training: TrainingConfig, plugins: Plugins) -> None:
