@@ -22,8 +22,8 @@ LEVELS = (
     # 3: the arithmetic; TensorFlow, no spec.
     "anchors boxes convolution folding layers losses matching preprocessing proposals roi_pooling",
     # 4: the detector, its data and its files.
-    "archive builtin checkpoints data detector drawing encryption formats keras_files model precision "
-    "sample_data status tensorboard triage weights",
+    "archive builtin checkpoints data detector drawing encryption formats keras_files model "
+    "precision sample_data status tensorboard triage weights",
     # 5: what is done with a detector.
     "calibration evaluation inference testing training training_log",
     # 6: the only place that knows specs, plugins and detectors at once.
