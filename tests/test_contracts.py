@@ -24,7 +24,7 @@ def _tests_of(kind: str, component) -> type:
     fields = {kind.removeprefix("lr_"): component}
     if kind == "backbone":
         fields["slow_variants"] = component.variants[1:]
-    elif required(component.Options):
+    elif kind != "metric" and required(component.Options):
         # Rates are the only options that first-party components demand.
         fields["given"] = dict.fromkeys(required(component.Options), "0.01")
     name = f"Test{component.name.title().replace('_', '')}{kind.title().replace('_', '')}"
