@@ -94,7 +94,7 @@ class Model:
                     )
                     for name, text in parts.items()
                 },
-                anchors=Anchors(**manifest["anchors"]),
+                anchors=Anchors(**{key: tuple(v) for key, v in manifest["anchors"].items()}),
                 regression_scale=tuple(manifest["regression_scale"]),
             )
             model = cls(

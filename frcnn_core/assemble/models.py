@@ -59,13 +59,22 @@ def regularizer(spec: Spec) -> keras.regularizers.Regularizer | None:
     return None
 
 
+def anchors(spec: Spec) -> Anchors:
+    """``model_config.anchor_box_config``."""
+    config = spec.message.model_config.anchor_box_config
+    return Anchors(scales=tuple(map(plain, config.scale)), ratios=tuple(map(plain, config.ratio)))
+
+
+def regression_scale(spec: Spec) -> tuple[float, ...]:
+    """``training_config.classifier_regr_std`` in the order dx, dy, dw, dh."""
+    scale = spec.message.training_config.classifier_regr_std
+    return tuple(plain(scale[key]) for key in "xywh")
+
+
 def new_model(spec: Spec, plugins: Plugins) -> Model:
     """A model with fresh weights, drawn as the spec says."""
     config = spec.message.model_config
-    anchors = Anchors(
-        scales=tuple(map(plain, config.anchor_box_config.scale)),
-        ratios=tuple(map(plain, config.anchor_box_config.ratio)),
-    )
+    own_anchors = anchors(spec)
     component, backbone_config = backbone(spec, plugins)
     names = class_map(spec).names
     preprocess = preprocessing(spec)
@@ -74,14 +83,11 @@ def new_model(spec: Spec, plugins: Plugins) -> Model:
         component,
         backbone_config,
         channels=preprocess.channels,
-        anchors_per_cell=anchors.per_cell,
+        anchors_per_cell=own_anchors.per_cell,
         num_classes=len(names),
     )
-    scale = spec.message.training_config.classifier_regr_std
     return Model(
-        detector=FasterRCNN(
-            *parts, anchors=anchors, regression_scale=tuple(plain(scale[k]) for k in "xywh")
-        ),
+        detector=FasterRCNN(*parts, anchors=own_anchors, regression_scale=regression_scale(spec)),
         class_names=names,
         preprocessing=preprocess,
         arch=config.arch,

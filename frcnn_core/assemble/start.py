@@ -8,7 +8,14 @@ from typing import Any
 
 from frcnn_core import archive, weights
 from frcnn_core.assemble.data import class_map, preprocessing
-from frcnn_core.assemble.models import backbone, from_archive, new_model, open_model
+from frcnn_core.assemble.models import (
+    anchors,
+    backbone,
+    from_archive,
+    new_model,
+    open_model,
+    regression_scale,
+)
 from frcnn_core.errors import ModelFileError, SpecError
 from frcnn_core.model import Model
 from frcnn_core.plugins import Plugins
@@ -35,12 +42,14 @@ def start(
         model = from_archive(content, plugins, path, policy)
         _refuse_other_classes(spec, model, path)
         _refuse_other_input(spec, model, path)
+        _refuse_other_boxes(spec, model, path)
         return model, None, content.optimizer
     if config.retrain_pruned_model:
         path = paths.locate(config.retrain_pruned_model)
         model = open_model(path, key, plugins, precision=policy)
         _refuse_other_classes(spec, model, path)
         _refuse_other_input(spec, model, path)
+        _refuse_other_boxes(spec, model, path)
         model.spec, model.progress = spec.text, {}
         return model, None, {}
     model = new_model(spec, plugins)
@@ -77,3 +86,18 @@ def _refuse_other_input(spec: Spec, model: Model, path: Path) -> None:
             f"model_config.input_image_config: the spec prepares images otherwise than {path}.\n"
             f"  Spec: {given.describe()}\n  Model: {trained.describe()}"
         )
+
+
+def _refuse_other_boxes(spec: Spec, model: Model, path: Path) -> None:
+    """What the layers have learnt is relative to the anchors and to the scale of the targets."""
+    detector = model.detector
+    for field, given, trained in (
+        ("model_config.anchor_box_config", anchors(spec), detector.anchors),
+        (
+            "training_config.classifier_regr_std",
+            regression_scale(spec),
+            detector.regression_scale,
+        ),
+    ):
+        if given != trained:
+            raise SpecError(f"{field}: the spec has {given}, {path} was trained with {trained}.")

@@ -161,6 +161,32 @@ def test_images_prepared_otherwise_than_before_are_refused(scenes, interrupted, 
         assemble.training(loads(text, "spec.txt"), toy.plugins(), results_dir=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"model": "anchor_box_config { ratio: 2.0 }"},
+            r"anchor_box_config: .*ratios=\(1.0, 2.0\)",
+        ),
+        (
+            {"training": 'classifier_regr_std { key: "x" value: 1 }'},
+            r"classifier_regr_std: .*\(1.0,",
+        ),
+    ],
+)
+def test_boxes_coded_otherwise_than_before_are_refused(
+    scenes, interrupted, tmp_path, change, message
+):
+    start = resume(interrupted / "frcnn_toy.epoch_2.tlt")
+    others = "".join(f"classifier_regr_std {{ key: '{k}' value: 5 }} " for k in "ywh")
+    given = {
+        **change,
+        "training": f"{start} {others if 'training' in change else ''}{change.get('training', '')}",
+    }
+    with pytest.raises(SpecError, match=message):
+        training(scenes, tmp_path, **given)
+
+
 def test_resuming_with_another_optimizer_is_refused(scenes, interrupted, tmp_path):
     start = interrupted / "frcnn_toy.epoch_2.tlt"
     with pytest.raises(ModelFileError, match="trained with another optimizer"):
