@@ -11,7 +11,7 @@ from frcnn_core.data.kitti import Object
 from frcnn_core.sample_data.backdrop import backdrop
 from frcnn_core.sample_data.figures import LABELLED, UNLABELLED, Figure
 
-_SCALES = 22.0, 52.0
+_SCALES = 27.0, 56.0
 """Pixels per metre of the farthest and the nearest figure, in a picture of 320 x 192."""
 _LARGEST = 0.5
 """Of a labelled figure, as a fraction of the picture's width."""
