@@ -58,7 +58,7 @@ def test_scenes_hold_small_and_large_objects_overlaps_and_empty_streets():
     scenes = [scene(np.random.default_rng(number), 320, 192)[1] for number in range(120)]
     objects = [item for objects in scenes for item in objects]
     heights = [item.y2 - item.y1 for item in objects]
-    assert min(heights) < 35
+    assert min(heights) < 45
     assert max(heights) > 100
     assert sum(item.occlusion > 0 for item in objects) > 20
     assert 1 <= sum(not objects for objects in scenes) <= 15
