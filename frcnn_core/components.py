@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import keras
 
     from frcnn_core.detector import DetectionSettings
+    from frcnn_core.import_plan import ImportPlan
     from frcnn_core.layers import Blocks
     from frcnn_core.model import Model
     from frcnn_core.preprocessing import Preprocessing
@@ -88,6 +89,18 @@ class Backbone(Component):
     def pretrained_name(self, layer: str) -> str:
         """What a pretrained weights file calls ``layer``."""
         return layer
+
+    def import_plan(self, variant: str, library: str) -> ImportPlan:
+        """How ``library``'s weights of this network become ours, for ``frcnn weights import``.
+
+        Args:
+            variant: one of ``variants``, or "".
+            library: one of ``frcnn_core.import_plan.LIBRARIES``.
+
+        Raises:
+            ModelFileError: its weights cannot be used; the message says why.
+        """
+        raise ModelFileError(f"{self.name} has no counterpart in {library}.")
 
 
 class LRSchedule(Component):

@@ -16,7 +16,7 @@ from frcnn_core import boxes as geometry
 from frcnn_core import folding, losses, matching
 from frcnn_core.anchors import Anchors
 from frcnn_core.components import Backbone
-from frcnn_core.layers import BackboneConfig, Blocks
+from frcnn_core.layers import BackboneConfig, Blocks, draw_backbone
 from frcnn_core.losses import Losses
 from frcnn_core.proposals import propose
 from frcnn_core.roi_pooling import crop_and_resize
@@ -286,8 +286,7 @@ def draw(
         features, rpn and head, as FasterRCNN takes them.
     """
     blocks = Blocks(config)
-    images = keras.Input((None, None, channels), name="input_image")
-    features = keras.Model(images, backbone.features(images, blocks), name="features")
+    features, body = draw_backbone(backbone, config, channels=channels)
 
     depth = features.output.shape[-1]
     cells = keras.Input((None, None, depth), name="feature_map")
@@ -300,8 +299,7 @@ def draw(
     )
     rpn = keras.Model(cells, [objectness, deltas], name="rpn")
 
-    rois = keras.Input((config.roi_side, config.roi_side, depth), name="pooled_rois")
-    vector = backbone.head(rois, blocks)
+    rois, vector = body.inputs[0], body.outputs[0]
     classes = blocks.dense(vector, num_classes + 1, name="dense_class")
     refinements = blocks.dense(vector, 4 * num_classes, name="dense_regress")
     head = keras.Model(rois, [classes, refinements], name="head")

@@ -6,11 +6,20 @@ Shape letters are those of ``frcnn_core.components``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import keras
 import tensorflow as tf
 
-from frcnn_core.components import NoOptions
+from frcnn_core.components import Backbone, NoOptions
+
+Padding = Literal["symmetric", "tensorflow"]
+"""Where a convolution of stride 2 puts its zeros.
+
+``symmetric``: ``kernel // 2`` on every side, as the original, PyTorch and Darknet do.
+``tensorflow``: as many as needed, the odd one at the bottom and right, as TensorFlow's ``same``
+does.  The two sample different pixels, so weights fit the one they were trained with.
+"""
 
 
 @dataclass(frozen=True)
@@ -108,35 +117,63 @@ class Blocks:
         name: str,
         block: int | None,
         strides: int = 1,
+        padding: Padding = "symmetric",
+        pad_name: str = "",
         use_bias: bool | None = None,
         activation: str | None = None,
+        initializer: str | keras.initializers.Initializer = "glorot_uniform",
     ) -> keras.KerasTensor:
-        """A square convolution, zero-padded alike on all sides by ``kernel // 2``.
-
-        At stride 2 that samples other pixels than Keras' ``same`` does; it is what the original
-        and public ResNet weights use.
+        """A square convolution.
 
         Args:
             x: (B, h, w, C).
             block: freezing id of the kernel; None for a layer that cannot be frozen.
+            padding: see ``Padding``.
+            pad_name: of the padding layer, where there is one; ``NAME_pad`` unless given.
             use_bias: None for the spec's ``use_bias``.
 
         Returns:
             (B, ceil(h / strides), ceil(w / strides), filters), for odd kernels.
         """
-        if strides > 1 and kernel > 1:
-            x = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
         return keras.layers.Conv2D(
             filters,
             kernel,
             strides=strides,
-            padding="same" if strides == 1 else "valid",
+            padding=_keras_padding(padding, strides),
             use_bias=self.config.use_bias if use_bias is None else use_bias,
             activation=activation,
+            kernel_initializer=initializer,
             kernel_regularizer=self.config.kernel_regularizer,
             trainable=block not in self.config.freeze_blocks,
             name=name,
-        )(x)
+        )(_padded(x, kernel, strides, padding, pad_name or f"{name}_pad"))
+
+    def depthwise(
+        self,
+        x: keras.KerasTensor,
+        kernel: int,
+        *,
+        name: str,
+        block: int | None,
+        strides: int = 1,
+        padding: Padding = "symmetric",
+        pad_name: str = "",
+        initializer: str | keras.initializers.Initializer = "glorot_uniform",
+    ) -> keras.KerasTensor:
+        """One square filter per channel; arguments and result as ``conv``.
+
+        The kernel is not regularized, as in the original and the MobileNet papers: it has few
+        weights, and all of them are needed.
+        """
+        return keras.layers.DepthwiseConv2D(
+            kernel,
+            strides=strides,
+            padding=_keras_padding(padding, strides),
+            use_bias=self.config.use_bias,
+            depthwise_initializer=initializer,
+            trainable=block not in self.config.freeze_blocks,
+            name=name,
+        )(_padded(x, kernel, strides, padding, pad_name or f"{name}_pad"))
 
     def norm(
         self, x: keras.KerasTensor, *, name: str, epsilon: float = 1e-3, momentum: float = 0.99
@@ -171,13 +208,33 @@ class Blocks:
     def max_pool(
         self, x: keras.KerasTensor, size: int, *, strides: int, name: str
     ) -> keras.KerasTensor:
-        """Max pool zero-padded alike on all sides by ``(size - 1) // 2``; after a ReLU only.
+        """Max pool that rounds up: (B, h, w, C) to (B, ceil(h / strides), ceil(w / strides), C).
 
-        Size 3 halves rounding up, size 2 rounding down, as the original does.
+        Odd sizes are zero-padded alike on all sides, so they belong after a ReLU only.  Size 2
+        takes a last odd row or column alone, where the original leaves it out: every backbone
+        makes a map of the same size of the same image.
         """
         if padding := (size - 1) // 2:
             x = keras.layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
-        return keras.layers.MaxPooling2D(size, strides=strides, name=name)(x)
+        return keras.layers.MaxPooling2D(
+            size, strides=strides, padding="valid" if padding else "same", name=name
+        )(x)
+
+    def dropout(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+        """Drops single activations at the spec's ``dropout_rate``; draws nothing at rate 0."""
+        rate = self.config.dropout_rate
+        return keras.layers.Dropout(rate, name=name)(x) if rate else x
+
+    def drop_branch(self, x: keras.KerasTensor, rate: float, *, name: str) -> keras.KerasTensor:
+        """Drops the whole of a residual branch, for each image or RoI of its own.
+
+        Draws nothing at rate 0.
+
+        Source: Huang et al. 2016, https://arxiv.org/abs/1603.09382; EfficientNet's drop connect.
+        """
+        if not rate:
+            return x
+        return keras.layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=name)(x)
 
     def dense(
         self, x: keras.KerasTensor, units: int, *, name: str, activation: str | None = None
@@ -189,3 +246,36 @@ class Blocks:
             kernel_regularizer=self.config.kernel_regularizer,
             name=name,
         )(x)
+
+
+def draw_backbone(
+    backbone: Backbone, config: BackboneConfig, *, channels: int = 3
+) -> tuple[keras.Model, keras.Model]:
+    """A backbone's two graphs, with fresh weights, before a detector is made of them.
+
+    Args:
+        channels: of the images, 1 or 3.
+
+    Returns:
+        features, images (B, H, W, channels) to a map (B, h, w, C); and head, pooled RoIs
+        (B*R, S, S, C) to vectors (B*R, D).
+    """
+    blocks = Blocks(config)
+    images = keras.Input((None, None, channels), name="input_image")
+    features = keras.Model(images, backbone.features(images, blocks), name="features")
+    side, depth = config.roi_side, features.output.shape[-1]
+    rois = keras.Input((side, side, depth), name="pooled_rois")
+    return features, keras.Model(rois, backbone.head(rois, blocks), name="head")
+
+
+def _keras_padding(padding: Padding, strides: int) -> str:
+    # At stride 1 both kinds are the same, and Keras pads without a layer of its own.
+    return "valid" if padding == "symmetric" and strides > 1 else "same"
+
+
+def _padded(
+    x: keras.KerasTensor, kernel: int, strides: int, padding: Padding, name: str
+) -> keras.KerasTensor:
+    if padding == "symmetric" and strides > 1 and kernel > 1:
+        return keras.layers.ZeroPadding2D(kernel // 2, name=name)(x)
+    return x

@@ -16,7 +16,7 @@ LEVELS = (
     # 0: numpy at most.
     "errors structures files scoring original_pixels",
     # 1: what describes a component; neither TensorFlow nor protobuf.
-    "__init__ components hookspecs registry plugins options arch",
+    "__init__ components hookspecs import_plan registry plugins options arch",
     # 2: the spec language; protobuf, no TensorFlow.
     "spec",
     # 3: the arithmetic; TensorFlow, no spec.

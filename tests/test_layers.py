@@ -147,10 +147,61 @@ def test_a_strided_convolution_looks_first_at_the_first_pixel():
     assert model(image).numpy().ravel().tolist() == [0, 2, 8, 10]
 
 
-@pytest.mark.parametrize("size, kernel, cells", [(8, 3, 4), (9, 3, 5), (8, 2, 4), (9, 2, 4)])
-def test_pools_of_3_round_up_and_pools_of_2_round_down(size, kernel, cells):
+@pytest.mark.parametrize("size, kernel, cells", [(8, 3, 4), (9, 3, 5), (8, 2, 4), (9, 2, 5)])
+def test_pools_round_up(size, kernel, cells):
     model = drawn(lambda x, b: b.max_pool(x, kernel, strides=2, name="p"))
     assert model(np.zeros((1, size, size, 1), "float32")).shape == (1, cells, cells, 1)
+
+
+def test_a_last_odd_row_or_column_is_pooled_alone():
+    model = drawn(lambda x, b: b.max_pool(x, 2, strides=2, name="p"))
+    image = -np.arange(9, dtype="float32").reshape(1, 3, 3, 1)
+    assert model(image).numpy().ravel().tolist() == [0, -2, -6, -8]
+
+
+def test_tensorflows_padding_looks_first_at_the_second_pixel_of_even_sizes():
+    def draw(x, b):
+        return b.conv(x, 1, 3, name="c", block=None, strides=2, padding="tensorflow")
+
+    model = drawn(draw)
+    kernel = np.zeros((3, 3, 1, 1), "float32")
+    kernel[1, 1] = 1
+    model.get_layer("c").kernel.assign(kernel)
+    image = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
+    assert model(image).numpy().ravel().tolist() == [5, 7, 13, 15]
+    image = np.arange(9, dtype="float32").reshape(1, 3, 3, 1)
+    assert model(image).numpy().ravel().tolist() == [0, 2, 6, 8]
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "tensorflow"])
+def test_a_depthwise_convolution_has_one_filter_per_channel_and_samples_as_any_other(padding):
+    def draw(x, b):
+        x = keras.layers.Concatenate()([x, x])
+        return b.depthwise(x, 3, name="dw", block=2, strides=2, padding=padding)
+
+    model = drawn(draw, freeze_blocks=frozenset({2}))
+    layer = model.get_layer("dw")
+    assert not layer.trainable and layer.depthwise_regularizer is None
+    kernel = np.zeros((3, 3, 2, 1), "float32")
+    kernel[1, 1] = [[1], [10]]
+    layer.kernel.assign(kernel)
+    image = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
+    first = {"symmetric": [0, 2, 8, 10], "tensorflow": [5, 7, 13, 15]}[padding]
+    assert model(image)[..., 0].numpy().ravel().tolist() == first
+    assert model(image)[..., 1].numpy().ravel().tolist() == [10 * value for value in first]
+
+
+def test_dropout_is_drawn_only_where_something_is_dropped():
+    for rate, kinds in ((0.0, []), (0.5, ["Dropout"])):
+        model = drawn(lambda x, b: b.dropout(x, name="drop"), dropout_rate=rate)
+        assert [type(layer).__name__ for layer in model.layers[1:]] == kinds
+
+
+def test_a_dropped_branch_is_dropped_whole_and_what_is_kept_is_scaled_up():
+    model = drawn(lambda x, b: b.drop_branch(x, 0.5, name="drop"))
+    answer = model(np.ones((64, 2, 2, 1), "float32"), training=True).numpy().reshape(64, 4)
+    assert {tuple(row) for row in answer.tolist()} == {(0.0,) * 4, (2.0,) * 4}
+    assert len(drawn(lambda x, b: b.drop_branch(x, 0.0, name="drop")).layers) == 1
 
 
 def test_only_the_convolutions_of_frozen_blocks_are_frozen():

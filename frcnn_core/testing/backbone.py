@@ -72,16 +72,10 @@ class BackboneContract(ComponentContract):
             channels: of the images.
             config: fields of ``BackboneConfig``.
         """
-        import keras
+        from frcnn_core.layers import BackboneConfig, draw_backbone
 
-        from frcnn_core.layers import BackboneConfig, Blocks
-
-        blocks = Blocks(BackboneConfig(variant=variant, options=self.options(), **config))
-        images = keras.Input((None, None, channels), name="images")
-        features = keras.Model(images, self.backbone.features(images, blocks), name="features")
-        side = blocks.config.roi_side
-        rois = keras.Input((side, side, features.output.shape[-1]), name="rois")
-        return Parts(features, keras.Model(rois, self.backbone.head(rois, blocks), name="head"))
+        drawn = BackboneConfig(variant=variant, options=self.options(), **config)
+        return Parts(*draw_backbone(self.backbone, drawn, channels=channels))
 
     @pytest.mark.parametrize("height, width", [(128, 128), (129, 145)])
     def test_the_stride_is_16_for_any_image_size(self, variant, parts, height, width):

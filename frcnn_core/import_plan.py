@@ -1,0 +1,66 @@
+"""How another library's weights of a network become those of a backbone, as data.
+
+A backbone that public weights exist for answers ``Backbone.import_plan``; ``frcnn_core.importing``
+reads the file and carries the plan out.  One *unit* is a convolution or dense layer and the batch
+normalization after it, if there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+LIBRARIES = {
+    "keras": "a file of keras.applications (.h5, .hdf5, .keras)",
+    "torchvision": "a PyTorch state dict in torchvision's layout (.pt, .pth)",
+    "darknet": "a Darknet file (.weights)",
+}
+"""Where weights can come from, in words that fit after 'this is'."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One layer with weights, what normalizes it, and what the other library calls both."""
+
+    layer: str
+    """Our convolution, depthwise convolution or dense layer."""
+    norm: str = ""
+    """Our batch normalization after it; empty if there is none."""
+    their_layer: str = ""
+    """Theirs.  Empty in a plan for Darknet, whose files only have an order."""
+    their_norm: str = ""
+    """Theirs.  Empty if they have none: then ours is filled so that it changes nothing."""
+    identity: bool = False
+    """They have nothing here and pass the map on; ours is filled so that it does the same."""
+    flattened: tuple[int, ...] = ()
+    """(C, h, w) of the map that their dense layer sees flattened in that order; we flatten
+    (h, w, C)."""
+
+
+@dataclass(frozen=True)
+class ImportPlan:
+    """What corresponds to what, and what the weights need in order to mean the same here."""
+
+    units: tuple[Unit, ...]
+    """In the order that data flows, which is the order of a Darknet file."""
+    means: tuple[float, float, float]
+    """Of r, g and b, in 0..255, as the weights were trained."""
+    deviations: tuple[float, float, float]
+    """What r, g and b are divided by after that.  Where they differ, the first kernel makes up for
+    it: a spec has one number for all three."""
+    channel_order: str = "rgb"
+    """``rgb`` or ``bgr``."""
+    epsilon: float = 1e-3
+    """Of their normalizations, where the file does not tell."""
+    epsilon_of_deviation: bool = False
+    """Whether theirs divide by ``sqrt(variance) + epsilon``, not ``sqrt(variance + epsilon)``."""
+    model_config: Mapping[str, bool | float | str] = field(default_factory=dict)
+    """Fields that a spec has to set, e.g. ``{"use_pooling": True}``, named as in
+    ``BackboneConfig``."""
+    backbone_options: Mapping[str, str] = field(default_factory=dict)
+    """The same of ``model_config.backbone_options``."""
+    input_norm: str = ""
+    """Their layer that normalizes images divided by 255 with a mean and a variance of its own; its
+    numbers in the file count more than ``means`` and ``deviations``."""
+    advice: str = ""
+    """Anything else that the user should know, in a sentence."""
