@@ -6,10 +6,11 @@ import zipfile
 from enum import Enum
 from pathlib import Path
 
-from frcnn_core import encryption
+from frcnn_core import darknet_files, encryption, torch_files
 from frcnn_core.errors import ModelFileError
 
 _AS_WEIGHTS = "Its weights can be a start: training_config.pretrained_weights."
+_IMPORT = "frcnn weights import FILE -a ARCH -o OUT.h5 makes Keras weights of it."
 
 
 class Format(Enum):
@@ -19,6 +20,9 @@ class Format(Enum):
     ENCRYPTED = "an encrypted model file of frcnn"
     KERAS = "a Keras 3 model"
     HDF5 = "a Keras HDF5 file"
+    TORCH = "a PyTorch file"
+    SAFETENSORS = "a safetensors file"
+    DARKNET = "a Darknet weights file"
     ZIP = "a zip file"
     ONNX = "an ONNX model"
     ETLT = "an exported model of NVIDIA TLT or TAO"
@@ -37,6 +41,9 @@ class Format(Enum):
 _ADVICE = {
     Format.KERAS: _AS_WEIGHTS,
     Format.HDF5: _AS_WEIGHTS,
+    Format.TORCH: _IMPORT,
+    Format.SAFETENSORS: _IMPORT,
+    Format.DARKNET: _IMPORT,
     Format.TLT: "Decrypt it to .hdf5 with NVIDIA's tools, then use its weights: "
     "training_config.pretrained_weights.",
     Format.ETLT: "Train with frcnn, and export from the .tlt it writes.",
@@ -47,7 +54,7 @@ _ADVICE = {
 
 
 def recognise(path: Path) -> Format:
-    """What ``path`` is, from its first bytes, and its suffix where those leave it open.
+    """What ``path`` is, from its first bytes, and its name where those leave it open.
 
     Raises:
         ModelFileError: there is no such file, or it cannot be opened.
@@ -57,7 +64,7 @@ def recognise(path: Path) -> Format:
         return Format.SAVED_MODEL if (path / "saved_model.pb").exists() else Format.FOLDER
     try:
         with open(path, "rb") as file:
-            head = file.read(64)
+            head = file.read(512)
     except FileNotFoundError:
         raise ModelFileError(f"{path}: there is no such file.") from None
     except OSError as error:
@@ -70,20 +77,33 @@ def recognise(path: Path) -> Format:
         return Format.HDF5
     if head.startswith(b"PK\x03\x04"):
         return _zip_kind(path, head)
-    return _by_suffix(path.suffix.lower(), head)
+    if torch_files.is_torch_pickle(head):
+        return Format.TORCH
+    if torch_files.is_safetensors(head):
+        return Format.SAFETENSORS
+    return _by_name(path, head)
 
 
 def _zip_kind(path: Path, head: bytes) -> Format:
-    if b"manifest.json" in head:  # our first entry; known even where the rest is cut off
+    # The first entry tells two kinds even where the rest is cut off: its name is at byte 30, its
+    # length at 26.
+    first = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+    if first == b"manifest.json":
         return Format.ARCHIVE
+    if first.endswith(b"/data.pkl"):
+        return Format.TORCH
     try:
         with zipfile.ZipFile(path) as file:
-            return Format.KERAS if "model.weights.h5" in file.namelist() else Format.ZIP
-    except zipfile.BadZipFile:
+            names = file.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # the last two where damaged
         return Format.ZIP
+    if "model.weights.h5" in names:
+        return Format.KERAS
+    return Format.TORCH if any(name.endswith("/data.pkl") for name in names) else Format.ZIP
 
 
-def _by_suffix(suffix: str, head: bytes) -> Format:
+def _by_name(path: Path, head: bytes) -> Format:
+    suffix = path.suffix.lower()
     # An .etlt begins with the length of its input node's name, then the name ("input_image", or
     # nothing for ONNX); the rest is encrypted like a .tlt.
     if suffix == ".etlt":
@@ -92,4 +112,7 @@ def _by_suffix(suffix: str, head: bytes) -> Format:
         return Format.TLT
     if suffix == ".onnx" and head[0] == 0x08:  # field 1, ir_version, of onnx.ModelProto
         return Format.ONNX
+    # Darknet calls the first N layers NAME.conv.N.
+    if (suffix == ".weights" or ".conv." in path.name) and darknet_files.is_darknet(head):
+        return Format.DARKNET
     return Format.UNKNOWN

@@ -1,3 +1,5 @@
+import pickle
+import struct
 import zipfile
 
 import h5py
@@ -9,6 +11,8 @@ from frcnn_core.errors import ModelFileError
 from frcnn_core.formats import Format, recognise
 
 CLOSED = bytes(range(200, 250))
+TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+IMPORT = "frcnn weights import FILE -a ARCH -o OUT.h5"
 
 
 def test_our_own_files_are_known_whatever_they_are_called(tmp_path):
@@ -44,12 +48,66 @@ def test_keras_files_are_known_by_content(tmp_path):
         ("photo.png", b"\x89PNG", "no kind known here"),
         ("other.zip", b"PK\x03\x04\x00", "a zip file"),
         ("w.h5", b"\x89HDF\r\n\x1a\n", "Keras HDF5.*training_config.pretrained_weights"),
+        ("w.pth", pickle.dumps(TORCH_MAGIC, protocol=2), f"PyTorch file.*{IMPORT}"),
+        ("w.safetensors", b"\x02\0\0\0\0\0\0\0{}", f"safetensors file.*{IMPORT}"),
+        ("w.weights", struct.pack("<3iqf", 0, 2, 0, 64, 1), f"Darknet weights file.*{IMPORT}"),
     ],
 )
 def test_reading_another_kind_of_file_as_a_model_names_the_kind(tmp_path, name, content, says):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelFileError, match=says):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_an_old_pytorch_file_is_known_by_its_magic_number(tmp_path, protocol):
+    (tmp_path / "w.bin").write_bytes(pickle.dumps(TORCH_MAGIC, protocol) + b"...")
+    (tmp_path / "other.pkl").write_bytes(pickle.dumps(TORCH_MAGIC + 1, protocol))
+    assert recognise(tmp_path / "w.bin") is Format.TORCH
+    assert recognise(tmp_path / "other.pkl") is Format.UNKNOWN
+
+
+def test_a_pytorch_zip_is_known_by_its_pickle_also_when_most_of_it_is_missing(tmp_path):
+    path = tmp_path / "w.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a_rather_long_name_of_a_checkpoint_after_epoch_100/data.pkl", bytes(100))
+    assert recognise(path) is Format.TORCH
+    path.write_bytes(path.read_bytes()[:120])
+    assert recognise(path) is Format.TORCH
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("w/version", "3")
+        file.writestr("w/data.pkl", "")
+    assert recognise(path) is Format.TORCH
+
+
+def test_a_zip_with_a_damaged_directory_is_still_a_zip(tmp_path):
+    path = tmp_path / "w.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("ö.txt", "")
+    path.write_bytes(path.read_bytes().replace("ö".encode(), b"\xff\xff"))
+    assert recognise(path) is Format.ZIP
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("yolov4.weights", True),
+        ("darknet53.conv.74", True),
+        ("m.weights.bin", False),
+    ],
+)
+def test_a_darknet_file_is_known_by_its_header_where_its_name_allows(tmp_path, name, is_one):
+    path = tmp_path / name
+    path.write_bytes(struct.pack("<3iqf", 0, 2, 0, 64, 1))
+    assert (recognise(path) is Format.DARKNET) == is_one
+    path.write_bytes(b"some words, and not any numbers")
+    assert recognise(path) is Format.UNKNOWN
+
+
+def test_keras_weights_are_no_darknet_file(tmp_path):
+    with h5py.File(tmp_path / "m.weights.h5", "w"):
+        pass
+    assert recognise(tmp_path / "m.weights.h5") is Format.HDF5
 
 
 def test_a_saved_model_is_told_from_any_other_folder(tmp_path):
