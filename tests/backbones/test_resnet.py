@@ -1,9 +1,12 @@
 """ResNets against published names, parameter counts and Keras's own ResNet."""
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 import pytest
 
+from frcnn_core.errors import ModelFileError
 from frcnn_core.layers import BackboneConfig, Blocks
 from frcnn_resnet import ResNet
 from frcnn_resnet.network import _letters
@@ -104,13 +107,106 @@ def test_block_4_belongs_to_the_head_and_cannot_be_frozen():
     assert all(layer.trainable for layer in convolutions)
 
 
-def keras_name(ours):
-    """``block_2a_conv_1`` is ``conv3_block1_1_conv``; a shortcut's number is 0."""
-    if ours in ("conv1", "bn_conv1"):
-        return {"conv1": "conv1_conv", "bn_conv1": "conv1_bn"}[ours]
-    _, unit, kind, part = ours.split("_")
-    number = {"shortcut": 0}.get(part, part)
-    return f"conv{int(unit[:-1]) + 1}_block{ord(unit[-1]) - ord('a') + 1}_{number}_{kind}"
+# Plans ----------------------------------------------------------------------------------------
+
+PLANNED = [("50", "keras"), ("101", "keras"), ("18", "torchvision"), ("34", "torchvision")]
+
+
+def drawn_for(plan, variant):
+    """Layers by name, drawn as the plan wants it."""
+    parts = drawn(variant, **plan.model_config)
+    return {layer.name: layer for part in parts for layer in part.layers}
+
+
+@pytest.mark.parametrize("variant, library", PLANNED)
+def test_a_plan_has_every_layer_with_weights_once_in_the_order_of_the_data(variant, library):
+    plan = ResNet().import_plan(variant, library)
+    found = [name for unit in plan.units for name in (unit.layer, unit.norm)]
+    weighted = [name for name, layer in drawn_for(plan, variant).items() if layer.weights]
+    assert sorted(found) == sorted(weighted)
+    # Beside the shortcuts there is one way through, and Keras lists its layers in that order.
+    main = [name for name in found if "shortcut" not in name]
+    assert main == [name for name in weighted if "shortcut" not in name]
+    for before, unit in pairwise(plan.units):
+        if unit.layer.endswith("_conv_shortcut"):
+            last = unit.layer.replace("shortcut", "3" if library == "keras" else "2")
+            assert before.layer == last
+
+
+@pytest.mark.parametrize("variant", ["50", pytest.param("101", marks=pytest.mark.slow)])
+def test_the_plan_for_keras_names_all_of_its_layers_with_weights_of_the_same_shapes(variant):
+    network = {"50": keras.applications.ResNet50, "101": keras.applications.ResNet101}[variant]
+    theirs = {layer.name: layer for layer in network(include_top=False, weights=None).layers}
+    plan = ResNet().import_plan(variant, "keras")
+    ours = drawn_for(plan, variant)
+    named = [name for unit in plan.units for name in (unit.their_layer, unit.their_norm)]
+    assert sorted(named) == sorted(name for name, layer in theirs.items() if layer.weights)
+    for unit in plan.units:
+        assert ours[unit.layer].kernel.shape == theirs[unit.their_layer].kernel.shape, unit
+        assert ours[unit.norm].gamma.shape == theirs[unit.their_norm].gamma.shape, unit
+        assert theirs[unit.their_norm].epsilon == plan.epsilon
+
+
+@pytest.mark.parametrize("variant, published", [("18", 11_689_512), ("34", 21_797_672)])
+def test_the_plan_for_torchvision_has_as_many_weights_of_theirs_as_published(variant, published):
+    """Kernels, gammas and betas, and the classifier of 512 x 1000 + 1000, which is not planned."""
+    plan = ResNet().import_plan(variant, "torchvision")
+    ours = drawn_for(plan, variant)
+    theirs = [unit for unit in plan.units if not unit.identity]
+    kernels = sum(ours[unit.layer].count_params() for unit in theirs)
+    affine = sum(2 * ours[unit.norm].gamma.shape[0] for unit in theirs)
+    assert kernels + affine + 513_000 == published
+    keys = [key for unit in theirs for key in (unit.their_layer, unit.their_norm)]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    "layer, their_layer, their_norm",
+    [
+        ("conv1", "conv1", "bn1"),
+        ("block_1a_conv_2", "layer1.0.conv2", "layer1.0.bn2"),
+        ("block_2a_conv_shortcut", "layer2.0.downsample.0", "layer2.0.downsample.1"),
+        ("block_4b_conv_1", "layer4.1.conv1", "layer4.1.bn1"),
+    ],
+)
+def test_the_plan_for_torchvision_has_its_keys(layer, their_layer, their_norm):
+    (unit,) = [u for u in ResNet().import_plan("18", "torchvision").units if u.layer == layer]
+    assert (unit.their_layer, unit.their_norm) == (their_layer, their_norm)
+
+
+def test_torchvisions_missing_projection_is_an_identity_of_a_shape_that_allows_it():
+    plan = ResNet().import_plan("18", "torchvision")
+    (unit,) = [unit for unit in plan.units if unit.identity]
+    assert (unit.layer, unit.their_layer) == ("block_1a_conv_shortcut", "")
+    layer = drawn_for(plan, "18")[unit.layer]
+    assert layer.kernel.shape == (1, 1, 64, 64) and layer.strides == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "variant, library, mode", [("50", "keras", "caffe"), ("18", "torchvision", "torch")]
+)
+def test_images_are_prepared_as_the_library_prepares_them(variant, library, mode):
+    image = np.random.default_rng(0).uniform(0, 255, (1, 2, 2, 3))
+    expected = keras.applications.imagenet_utils.preprocess_input(image.copy(), mode=mode)
+    plan = ResNet().import_plan(variant, library)
+    rgb = (image - plan.means) / plan.deviations
+    found = rgb[..., ::-1] if plan.channel_order == "bgr" else rgb
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "variant, library, reason",
+    [
+        ("10", "keras", "no ResNet-10. It has ResNet-50 and 101; torchvision has ResNet-18"),
+        ("34", "keras", "no ResNet-34. It has ResNet-50 and 101; torchvision has ResNet-18"),
+        ("10", "torchvision", "no ResNet-10. Its smallest are ResNet-18 and 34"),
+        ("50", "torchvision", "on a 3x3 convolution.* Those of keras.applications' ResNet50 fit"),
+        ("18", "darknet", "resnet has no counterpart in darknet"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_with_a_reason(variant, library, reason):
+    with pytest.raises(ModelFileError, match=reason):
+        ResNet().import_plan(variant, library)
 
 
 @pytest.mark.slow
@@ -128,17 +224,12 @@ def test_resnet_50_is_keras_applications_resnet_50():
         elif isinstance(layer, keras.layers.Conv2D):
             layer.bias.assign(random.uniform(-0.3, 0.3, layer.bias.shape))
     features, head = drawn("50", **KERAS_LIKE)
-    copied = set()
-    for layer in features.layers + head.layers:
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.BatchNormalization):
-            source = theirs.get_layer(keras_name(layer.name))
-            layer.set_weights(source.get_weights())
-            copied.add(source.name)
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.moving_variance.assign(
-                    source.moving_variance.numpy() + source.epsilon - layer.epsilon
-                )
-    assert copied == {layer.name for layer in theirs.layers if layer.weights}
+    ours = {layer.name: layer for layer in features.layers + head.layers}
+    for unit in ResNet().import_plan("50", "keras").units:
+        ours[unit.layer].set_weights(theirs.get_layer(unit.their_layer).get_weights())
+        norm, source = ours[unit.norm], theirs.get_layer(unit.their_norm)
+        norm.set_weights(source.get_weights())
+        norm.moving_variance.assign(source.moving_variance.numpy() + source.epsilon - norm.epsilon)
 
     images = random.standard_normal((1, 96, 128, 3)).astype("float32")
     at_stride_16 = keras.Model(theirs.input, theirs.get_layer("conv4_block6_out").output)

@@ -20,6 +20,13 @@ class ResNet(Backbone):
 
         return network.head(rois, blocks)
 
+    def import_plan(self, variant, library):
+        from frcnn_resnet import weights
+
+        if library not in weights.PLANS:
+            return super().import_plan(variant, library)
+        return weights.PLANS[library](variant)
+
 
 @hookimpl
 def frcnn_register_backbones():

@@ -1,0 +1,40 @@
+"""GoogLeNet with batch normalization, cut after inception 4e.
+
+Source: Szegedy et al. 2014, https://arxiv.org/abs/1409.4842.
+"""
+
+from frcnn_core import Backbone, hookimpl
+from frcnn_core.errors import ModelFileError
+
+
+class GoogLeNet(Backbone):
+    name = "googlenet"
+    summary = "inception modules: 1x1, 3x3, 5x5 and a pool side by side"
+    freeze_ids = range(0, 8)
+
+    def features(self, images, blocks):
+        from frcnn_googlenet import network
+
+        return network.features(images, blocks)
+
+    def head(self, rois, blocks):
+        from frcnn_googlenet import network
+
+        return network.head(rois, blocks)
+
+    def import_plan(self, variant, library):
+        if library == "torchvision":
+            raise ModelFileError(
+                "torchvision's googlenet has 3x3 convolutions in place of the 5x5 of the paper, "
+                "and other pools, so its weights would compute something else here."
+            )
+        if library == "keras":
+            raise ModelFileError(
+                "keras.applications has no GoogLeNet; its InceptionV3 is another network."
+            )
+        return super().import_plan(variant, library)
+
+
+@hookimpl
+def frcnn_register_backbones():
+    return [GoogLeNet()]
