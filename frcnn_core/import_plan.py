@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 LIBRARIES = {
     "keras": "a file of keras.applications (.h5, .hdf5, .keras)",
-    "torchvision": "a PyTorch state dict in torchvision's layout (.pt, .pth)",
+    "torchvision": "a PyTorch state dict in torchvision's layout (.pt, .pth, .safetensors)",
+    "torchvision_plain": "such a state dict without batch normalization",
     "darknet": "a Darknet file (.weights)",
 }
 """Where weights can come from, in words that fit after 'this is'."""

@@ -1,4 +1,4 @@
-"""Reads weights by layer name from files Keras wrote, without building their models.
+"""Weights by layer name in Keras's own files, read and written without building their models.
 
 Three layouts, all HDF5:
 
@@ -24,9 +24,12 @@ import h5py
 import numpy as np
 
 from frcnn_core.errors import ModelFileError
+from frcnn_core.files import whole
 
 Layers = dict[str, dict[str, np.ndarray]]
 """Arrays by layer name and variable name; ``"0"``, ``"1"``... where a file only numbers them."""
+
+_NOTE = "frcnn_note"
 
 
 def read_keras(path: Path) -> Layers:
@@ -50,6 +53,55 @@ def read_hdf5(path: Path) -> Layers:
         ModelFileError: it is damaged, holds no weights, or does not name its layers.
     """
     return _read_hdf5(path, path)
+
+
+def write_hdf5(path: Path, layers: Layers, note: str = "") -> None:
+    """Write weights as ``.h5`` of the first layout, which Keras loads ``by_name`` too.
+
+    Args:
+        note: any text to keep in the file; ``read_note`` returns it.
+
+    Raises:
+        FrcnnError: the file cannot be written.
+    """
+    with whole(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name in layers]
+        file.attrs["backend"] = b"tensorflow"
+        if note:
+            file.attrs[_NOTE] = note
+        for name, arrays in layers.items():
+            group = file.create_group(name)
+            names = [f"{name}/{variable}:0" for variable in arrays]
+            group.attrs["weight_names"] = [one.encode() for one in names]
+            for one, array in zip(names, arrays.values(), strict=True):
+                group[one] = array
+
+
+def read_note(path: Path) -> str:
+    """The text that ``write_hdf5`` kept in a file; empty where there is none."""
+    try:
+        with h5py.File(path, "r") as file:
+            return str(file.attrs.get(_NOTE, ""))
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error}.") from error
+
+
+def read_epsilons(path: Path) -> dict[str, float]:
+    """Epsilon of each normalization layer by name, from the config in a full model's file.
+
+    Empty for weights alone, whose files have no config.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            config = file.read("config.json").decode()
+    else:
+        with h5py.File(path, "r") as file:
+            config = file.attrs.get("model_config", "{}")
+    return {
+        layer["name"]: layer["epsilon"]
+        for layer in _dictionaries(json.loads(config))
+        if "name" in layer and "epsilon" in layer
+    }
 
 
 def _read_hdf5(source: Path | io.BytesIO, path: Path) -> Layers:
@@ -115,14 +167,20 @@ def _wrapped_names(file: h5py.File) -> dict[str, str]:
 
 
 def _wrappers(config: Any) -> Iterator[tuple[str, str]]:
+    for wrapper in _dictionaries(config):
+        inner = wrapper.get("layer")
+        if "name" in wrapper and isinstance(inner, dict) and "config" in inner:
+            yield wrapper["name"], inner["config"].get("name", "")
+
+
+def _dictionaries(config: Any) -> Iterator[dict[str, Any]]:
+    """Every dictionary in a config, however deep."""
     if isinstance(config, dict):
-        inner = config.get("layer")
-        if "name" in config and isinstance(inner, dict) and "config" in inner:
-            yield config["name"], inner["config"].get("name", "")
+        yield config
         config = list(config.values())
     if isinstance(config, list):
         for value in config:
-            yield from _wrappers(value)
+            yield from _dictionaries(value)
 
 
 def _numbered(file: h5py.File) -> Layers:

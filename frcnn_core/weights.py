@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import numpy as np
 from frcnn_core import archive
 from frcnn_core.errors import ModelFileError
 from frcnn_core.formats import Format, recognise
-from frcnn_core.keras_files import Layers, read_hdf5, read_keras
+from frcnn_core.keras_files import Layers, read_hdf5, read_keras, read_note, write_hdf5
+from frcnn_core.origin import Origin
 
 if TYPE_CHECKING:
     import keras
@@ -42,11 +44,36 @@ def read_weights(path: Path, key: str = "") -> Layers:
         return read_keras(path)
     if found in (Format.ARCHIVE, Format.ENCRYPTED):
         return _by_layer(archive.read(path, key).weights)
-    advice = found.advice if found is Format.TLT else ""
+    # The advice of other kinds is to use them as weights, or to start from something else.
+    helpful = (Format.TLT, Format.TORCH, Format.SAFETENSORS, Format.DARKNET)
+    advice = found.advice if found in helpful else ""
     raise ModelFileError(
         f"{path} is {found.value} and cannot be a start: that takes a model file of frcnn or "
         f"Keras weights (.hdf5, .h5, .keras). {advice}".rstrip()
     )
+
+
+def read_origin(path: Path, key: str = "") -> Origin | None:
+    """What the weights in a file need, where the file tells; arguments as ``read_weights``."""
+    found = recognise(path)
+    if found is Format.HDF5 and (note := read_note(path)):
+        return Origin.from_dict(json.loads(note))
+    if found in (Format.ARCHIVE, Format.ENCRYPTED):
+        manifest = archive.read(path, key).manifest
+        images = manifest["preprocessing"]
+        return Origin(
+            arch=manifest["arch"],
+            source="frcnn",
+            channel_order=images["channel_order"],
+            means=tuple(images["means"]),
+            scale=images["scale"],
+        )
+    return None
+
+
+def write_weights(path: Path, layers: Layers, origin: Origin) -> None:
+    """Write weights as Keras ``.h5``, with what they need."""
+    write_hdf5(path, layers, json.dumps(origin.as_dict()))
 
 
 def _by_layer(weights: Mapping[str, np.ndarray]) -> Layers:
@@ -68,7 +95,7 @@ class LayerStatus:
     status: str
     """``Yes``: loaded; ``No``: kept as it was; ``None``: it has no weights."""
     reason: str = ""
-    """Of a ``No``."""
+    """Of a ``No``; of a ``Yes``, what was filled in."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +134,9 @@ def assign(
 ) -> LoadReport:
     """Give every layer of ``models`` the weights of the layer of ``source`` of the same name.
 
-    A layer whose arrays differ in number or shape keeps its own.
+    A layer whose arrays differ in number or shape keeps its own.  A bias that the file lacks is 0,
+    and one that is 0 throughout is not missed where the model has none: the layer computes the
+    same.
 
     Args:
         models: parts of a detector; layers of nested models count as theirs.
@@ -142,10 +171,10 @@ def _assign(layer: keras.Layer, source: Layers, name: str) -> LayerStatus:
         return LayerStatus(layer.name, kind, "None")
     if name not in source:
         return LayerStatus(layer.name, kind, "No", _NOT_THERE)
-    arrays = _in_order(source[name], list(variables))
+    arrays, filled = _fitting(source[name], variables)
     if len(arrays) != len(variables):
         reason = f"{len(arrays)} arrays in the file, {len(variables)} in the model"
-        return LayerStatus(layer.name, kind, "No", reason)
+        return LayerStatus(layer.name, kind, "No", reason + _about_bias(arrays, variables))
     pairs = list(zip(variables.items(), arrays, strict=True))
     for (variable_name, variable), array in pairs:
         if tuple(variable.shape) != array.shape:
@@ -153,14 +182,31 @@ def _assign(layer: keras.Layer, source: Layers, name: str) -> LayerStatus:
             return LayerStatus(layer.name, kind, "No", reason)
     for (_, variable), array in pairs:
         variable.assign(array)
-    return LayerStatus(layer.name, kind, "Yes")
+    return LayerStatus(layer.name, kind, "Yes", filled)
 
 
-def _in_order(arrays: Mapping[str, np.ndarray], names: list[str]) -> list[np.ndarray]:
-    """The arrays in the order of ``names`` where the file has the same names, else in its own,
-    which is Keras's."""
-    renamed = {_OLD_NAMES.get(name, name): array for name, array in arrays.items()}
-    return [renamed[name] for name in names] if renamed.keys() == set(names) else [*arrays.values()]
+def _fitting(
+    arrays: Mapping[str, np.ndarray], variables: Mapping[str, keras.Variable]
+) -> tuple[list[np.ndarray], str]:
+    """The arrays in the order of the variables, and what was filled in, in words."""
+    names = list(variables)
+    named = {_OLD_NAMES.get(name, name): array for name, array in arrays.items()}
+    if not named.keys() & set(names):
+        # The file only numbers them, in the order that Keras has.
+        named = dict(zip([*names, "bias"], arrays.values(), strict=False))
+    if named.keys() - set(names) == {"bias"} and not np.any(named["bias"]):
+        del named["bias"]
+    filled = ""
+    if set(names) - named.keys() == {"bias"}:
+        named["bias"], filled = np.zeros(variables["bias"].shape), "its bias is 0"
+    if named.keys() == set(names):
+        return [named[name] for name in names], filled
+    return list(arrays.values()), ""
+
+
+def _about_bias(arrays: list, variables: Mapping[str, keras.Variable]) -> str:
+    only_a_bias_more = len(arrays) == len(variables) + 1 and "kernel" in variables
+    return "; model_config.use_bias: True takes them" if only_a_bias_more else ""
 
 
 def _nothing_loaded(report: LoadReport, source: Layers) -> str:
@@ -171,5 +217,6 @@ def _nothing_loaded(report: LoadReport, source: Layers) -> str:
         "No layer of the weights file is called like one of the model, so nothing would be "
         f"loaded.\n  In the file: {', '.join(list(source)[:5])}...\n"
         f"  In the model: {', '.join(row.layer for row in kept[:5])}...\n"
-        "  Is it of the same arch?"
+        "  Is it of the same arch? Files of keras.applications, torchvision and Darknet have names "
+        "of their own:\n  frcnn weights import FILE -a ARCH -o OUT.h5"
     )

@@ -1,3 +1,5 @@
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -64,12 +66,32 @@ def test_another_shape_is_skipped_and_the_table_says_which():
     assert report.summary().startswith("Loaded the weights of 1 of 2 layers; 0 layers")
 
 
-def test_a_layer_without_the_bias_of_the_files_is_skipped_whole():
+@pytest.mark.parametrize("names", [("kernel", "bias"), ("0", "1")])
+def test_a_layer_without_the_bias_of_the_files_is_skipped_whole(names):
     other = network(use_bias=False)
     other.get_layer("conv1").name = "conv2"
-    arrays = {"kernel": KERNEL, "bias": np.zeros(2)}
+    arrays = dict(zip(names, (KERNEL, np.array([0.0, 1.0])), strict=True))
     report = assign([network(), other], {"conv1": arrays, "conv2": arrays})
-    assert report.layers[-2].reason == "2 arrays in the file, 1 in the model"
+    assert report.layers[-2].reason == (
+        "2 arrays in the file, 1 in the model; model_config.use_bias: True takes them"
+    )
+
+
+@pytest.mark.parametrize("names", [("kernel", "bias"), ("0", "1")])
+def test_a_bias_of_zeros_is_not_missed(names):
+    arrays = dict(zip(names, (KERNEL, np.zeros(2)), strict=True))
+    model = network(use_bias=False)
+    assert statuses(assign([model], {"conv1": arrays}))["conv1"] == "Yes"
+    np.testing.assert_array_equal(model.get_layer("conv1").kernel, KERNEL)
+
+
+@pytest.mark.parametrize("name", ["kernel", "0"])
+def test_a_bias_that_the_file_lacks_becomes_0(name):
+    model = network(bias_initializer="ones")
+    report = assign([model], {"conv1": {name: KERNEL}})
+    np.testing.assert_array_equal(model.get_layer("conv1").kernel, KERNEL)
+    np.testing.assert_array_equal(model.get_layer("conv1").bias, [0, 0])
+    assert "Yes (its bias is 0)" in report.table()
 
 
 def test_layers_of_nested_models_are_reached():
@@ -124,7 +146,15 @@ def test_a_legacy_tlt_says_how_its_weights_can_be_had(tmp_path):
         read_weights(tmp_path / "old.tlt")
 
 
-def test_a_file_of_another_kind_says_what_can_be_read(tmp_path):
-    (tmp_path / "w.pth").write_bytes(b"\x80\x02")
-    with pytest.raises(ModelFileError, match=r"takes a model file of frcnn or Keras weights"):
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2), "a PyTorch file"),
+        (b"\x80\x02", "of no kind known here"),
+    ],
+)
+def test_a_file_of_another_kind_says_what_can_be_read(tmp_path, content, kind):
+    (tmp_path / "w.pth").write_bytes(content)
+    says = rf"w\.pth is {kind} and .* takes a model file of frcnn or Keras weights"
+    with pytest.raises(ModelFileError, match=says):
         read_weights(tmp_path / "w.pth")

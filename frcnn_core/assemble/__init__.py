@@ -12,6 +12,7 @@ from frcnn_core.assemble.data import (
     preprocessing,
     sources,
 )
+from frcnn_core.assemble.doctor import Examination, examine_weights, images_of
 from frcnn_core.assemble.evaluation import (
     accumulators,
     detect_function,
@@ -24,6 +25,7 @@ from frcnn_core.assemble.trainer import Training, training, training_settings
 
 __all__ = [
     "EvaluationSet",
+    "Examination",
     "Training",
     "accumulators",
     "augmentation",
@@ -32,6 +34,8 @@ __all__ = [
     "detect_function",
     "detection_settings",
     "evaluation_set",
+    "examine_weights",
+    "images_of",
     "iou_thresholds",
     "new_model",
     "open_model",

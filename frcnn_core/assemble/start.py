@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from frcnn_core import archive, weights
+from frcnn_core import archive, options, weights
 from frcnn_core.assemble.data import class_map, preprocessing
 from frcnn_core.assemble.models import (
     anchors,
@@ -18,9 +19,12 @@ from frcnn_core.assemble.models import (
 )
 from frcnn_core.errors import ModelFileError, SpecError
 from frcnn_core.model import Model
+from frcnn_core.origin import Origin
 from frcnn_core.plugins import Plugins
 from frcnn_core.spec import paths
 from frcnn_core.spec.load import Spec
+
+logger = logging.getLogger(__name__)
 
 
 def start(
@@ -55,18 +59,59 @@ def start(
     model = new_model(spec, plugins)
     loaded = None
     if config.pretrained_weights:
-        source = weights.read_weights(paths.locate(config.pretrained_weights), key)
-        loaded = weights.assign(
-            model.detector.parts.values(),
-            source,
-            pretrained_name=backbone(spec, plugins)[0].pretrained_name,
-        )
+        loaded = load_pretrained(spec, plugins, model, key)
     if policy != "float32":
         component, _ = backbone(spec, plugins)
         model = Model.from_archive(
             model.to_archive(), precision=policy, custom_layers=component.custom_layers()
         )
     return model, loaded, {}
+
+
+def load_pretrained(spec: Spec, plugins: Plugins, model: Model, key: str) -> weights.LoadReport:
+    """Give a fresh model the weights of ``training_config.pretrained_weights``.
+
+    Warns where the spec means something else by them than they were trained to mean.
+    """
+    path = paths.locate(spec.message.training_config.pretrained_weights)
+    report = weights.assign(
+        model.detector.parts.values(),
+        weights.read_weights(path, key),
+        pretrained_name=backbone(spec, plugins)[0].pretrained_name,
+    )
+    origin = weights.read_origin(path, key)
+    if origin and (lines := _other_in_spec(spec, plugins, origin)):
+        logger.warning(
+            "%s: these weights were trained otherwise than the spec says. Write:\n  %s",
+            path,
+            "\n  ".join(lines),
+        )
+    return report
+
+
+def _other_in_spec(spec: Spec, plugins: Plugins, origin: Origin) -> list[str]:
+    """What a spec should say for weights to mean what they were trained to mean, and does not."""
+    component, config = backbone(spec, plugins)
+    lines = []
+    if origin.arch != spec.message.model_config.arch:
+        lines.append(f'model_config {{ arch: "{origin.arch}" }}')
+        if origin.arch.partition(":")[0] != component.name:
+            return lines  # what else they need means nothing to this network
+    given = preprocessing(spec)
+    if (given.channel_order, given.means, given.scale) != (
+        origin.channel_order,
+        origin.means,
+        origin.scale,
+    ):
+        inner = "\n      ".join(origin.input_fields())
+        lines.append(f"model_config {{ input_image_config {{\n      {inner}\n  }} }}")
+    needed = options.parse(component.Options, origin.backbone_options, where="backbone_options")
+    if any(getattr(config, name) != value for name, value in origin.model_config.items()) or any(
+        getattr(config.options, name) != getattr(needed, name) for name in origin.backbone_options
+    ):
+        inner = "\n      ".join(origin.model_fields())
+        lines.append(f"model_config {{\n      {inner}\n  }}")
+    return lines
 
 
 def _refuse_other_classes(spec: Spec, model: Model, path: Path) -> None:

@@ -21,6 +21,7 @@ COMMANDS = {
     "inference": "frcnn_core.cli.inference:inference",
     "dataset_convert": "frcnn_core.cli.dataset_convert:dataset_convert",
     "export": "frcnn_core.cli.export:export",
+    "weights": "frcnn_core.cli.weights:weights",
     "plugins": "frcnn_core.cli.plugins:plugins",
     "spec": "frcnn_core.cli.spec:spec",
     "sample_data": "frcnn_core.cli.sample_data:sample_data",

@@ -9,7 +9,7 @@ import click
 _SPEC = click.argument(
     "path", metavar="SPEC", type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-_TASKS = ("train", "evaluate", "inference", "export", "prune", "dataset_convert")
+_TASKS = ("train", "evaluate", "inference", "export", "prune", "weights", "dataset_convert")
 
 
 @click.group()

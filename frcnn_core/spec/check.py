@@ -25,7 +25,7 @@ from frcnn_core.spec.rules.running import (
 )
 from frcnn_core.spec.rules.training import check_training
 
-TASKS = ("train", "evaluate", "inference", "export", "prune")
+TASKS = ("train", "evaluate", "inference", "export", "prune", "weights")
 
 
 def check(spec: Spec, plugins: Plugins, task: str | None = None) -> list[Problem]:
@@ -40,8 +40,9 @@ def check(spec: Spec, plugins: Plugins, task: str | None = None) -> list[Problem
         The problems in the order of the file.
     """
     findings = Findings(spec)
-    if task in ("train", None):
+    if task in ("train", "weights", None):
         check_model(findings, plugins)
+    if task in ("train", None):
         check_augmentation(findings)
         check_training(findings, plugins, with_files=task is not None)
     if task in ("train", "evaluate", None):

@@ -1,0 +1,90 @@
+"""Whether the weights in a file fit the network and the images of a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from frcnn_core import fingerprint, weights
+from frcnn_core.assemble.models import new_model
+from frcnn_core.assemble.start import load_pretrained
+from frcnn_core.errors import DataError
+from frcnn_core.fingerprint import Fit, Guess
+from frcnn_core.inference import SUFFIXES
+from frcnn_core.plugins import Plugins
+from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.spec import paths
+from frcnn_core.spec.load import Spec
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found out about weights."""
+
+    loaded: weights.LoadReport
+    fits: tuple[Fit, ...]
+    """Of the normalizations that the file has statistics for, in data-flow order."""
+    guesses: tuple[Guess, ...]
+    """Preprocessings, the likeliest first; empty for grayscale images."""
+
+
+def examine_weights(
+    spec: Spec, plugins: Plugins, images: Sequence[Path], *, key: str = ""
+) -> Examination:
+    """Load ``training_config.pretrained_weights`` and look at what they make of some images.
+
+    Args:
+        images: JPEG or PNG files; labels are not needed.
+
+    Raises:
+        FrcnnError: the weights cannot be loaded, or no image can be read.
+    """
+    model = new_model(spec, plugins)
+    report = load_pretrained(spec, plugins, model, key)
+    loaded = {row.layer for row in report.layers if row.status == "Yes"}
+    preprocessing = model.preprocessing
+    pixels = list(_pixels(images, preprocessing))
+    features, head = model.detector.features, model.detector.head
+    inputs = (preprocessing.normalize(image).numpy() for image in pixels)
+    return Examination(
+        loaded=report,
+        fits=tuple(fit for fit in fingerprint.fits(features, head, inputs) if fit.layer in loaded),
+        guesses=tuple(fingerprint.guesses(features, preprocessing, pixels))
+        if preprocessing.channels == 3
+        else (),
+    )
+
+
+def images_of(spec: Spec, count: int) -> list[Path]:
+    """Image files below the folders of ``dataset_config.data_sources``, evenly picked.
+
+    Raises:
+        DataError: there are none.
+    """
+    folders = [
+        paths.locate(source.image_directory_path)
+        for source in spec.message.dataset_config.data_sources
+    ]
+    found = sorted(
+        path
+        for folder in dict.fromkeys(folders)
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+    )
+    if not found:
+        where = ", ".join(map(str, folders)) or "dataset_config, which names no data_sources"
+        raise DataError(f"No image was found in {where}. Give a folder of images with -i.")
+    step = max(len(found) / count, 1.0)
+    return [found[int(i * step)] for i in range(min(count, len(found)))]
+
+
+def _pixels(images: Sequence[Path], preprocessing: Preprocessing) -> Iterator[np.ndarray]:
+    for path in images:
+        try:
+            yield preprocessing.fit(preprocessing.decode(path.read_bytes())).image.numpy()
+        except (tf.errors.InvalidArgumentError, OSError) as error:
+            raise DataError(f"{path} cannot be read as an image: {error}") from error
