@@ -1,6 +1,6 @@
 """How another library's weights of a network become those of a backbone, as data.
 
-A backbone that public weights exist for answers ``Backbone.import_plan``; ``frcnn_core.importing``
+A backbone that public weights exist for answers ``Backbone.import_plan``; ``frcnn_core.weights``
 reads the file and carries the plan out.  One *unit* is a convolution or dense layer and the batch
 normalization after it, if there is one.
 """

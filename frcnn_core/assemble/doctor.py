@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from frcnn_core import fingerprint, weights
+from frcnn_core import weights
 from frcnn_core.assemble.models import new_model
 from frcnn_core.assemble.start import load_pretrained
 from frcnn_core.errors import DataError
-from frcnn_core.fingerprint import Fit, Guess
 from frcnn_core.inference import SUFFIXES
 from frcnn_core.plugins import Plugins
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.spec import paths
 from frcnn_core.spec.load import Spec
+from frcnn_core.weights import fingerprint
+from frcnn_core.weights.fingerprint import Fit, Guess
 
 
 @dataclass(frozen=True)

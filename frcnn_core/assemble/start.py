@@ -19,10 +19,10 @@ from frcnn_core.assemble.models import (
 )
 from frcnn_core.errors import ModelFileError, SpecError
 from frcnn_core.model import Model
-from frcnn_core.origin import Origin
 from frcnn_core.plugins import Plugins
 from frcnn_core.spec import paths
 from frcnn_core.spec.load import Spec
+from frcnn_core.weights import Origin
 
 logger = logging.getLogger(__name__)
 

@@ -59,8 +59,8 @@ def import_(source: Path, arch: str, output: Path) -> None:
     backbone, variant = archs.resolve(arch, installed().backbones, where="--arch")
     refuse_existing(output)
     load_tensorflow()
-    from frcnn_core.importing import import_weights
     from frcnn_core.weights import write_weights
+    from frcnn_core.weights.importing import import_weights
 
     imported = import_weights(source, backbone, variant)
     write_weights(output, imported.layers, imported.origin)

@@ -8,8 +8,8 @@ import toy
 
 from frcnn_core import weights
 from frcnn_core.assemble.start import start
-from frcnn_core.origin import Origin
 from frcnn_core.spec.load import loads
+from frcnn_core.weights import Origin
 
 
 @pytest.fixture

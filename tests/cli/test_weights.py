@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from frcnn_core import weights
 from frcnn_core.cli import main
-from frcnn_core.origin import Origin
 from frcnn_core.spec.load import loads
+from frcnn_core.weights import Origin
 
 
 def frcnn(*arguments):

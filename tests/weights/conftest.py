@@ -9,11 +9,11 @@ import pytest
 
 from frcnn_core import weights
 from frcnn_core.arch import resolve
-from frcnn_core.importing import import_weights
 from frcnn_core.layers import BackboneConfig, draw_backbone
 from frcnn_core.options import parse
 from frcnn_core.plugins import installed
 from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.weights.importing import import_weights
 
 
 class Importing:

@@ -92,7 +92,8 @@ def open_source(path: Path) -> Source:
         advice = "It needs no import: training_config.pretrained_weights takes it as it is."
     raise ModelFileError(
         f"{path} is {found.value}. What can be imported are files of keras.applications (.h5, "
-        f".hdf5, .keras), PyTorch (.pt, .pth, .safetensors) and Darknet (.weights). {advice}".rstrip()
+        ".hdf5, .keras), PyTorch (.pt, .pth, .safetensors) and Darknet (.weights). "
+        f"{advice}".rstrip()
     )
 
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from frcnn_core.fingerprint import COMMON, fits, guesses
 from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.weights.fingerprint import COMMON, fits, guesses
 
 SIDE = 64
 MOBILENET = Preprocessing(height=SIDE, width=SIDE, means=(127.5,) * 3, scale=127.5)

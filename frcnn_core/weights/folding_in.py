@@ -13,8 +13,8 @@ import numpy as np
 
 from frcnn_core.errors import ModelFileError
 from frcnn_core.import_plan import ImportPlan
-from frcnn_core.importing.sources import Taken
 from frcnn_core.keras_files import Layers
+from frcnn_core.weights.sources import Taken
 
 
 def fold_in(

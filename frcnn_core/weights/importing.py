@@ -16,11 +16,11 @@ from frcnn_core import options
 from frcnn_core.components import Backbone
 from frcnn_core.errors import ModelFileError
 from frcnn_core.import_plan import LIBRARIES, ImportPlan, Unit
-from frcnn_core.importing.folding_in import fold_in, scale_inputs
-from frcnn_core.importing.sources import Missing, Source, open_source
 from frcnn_core.keras_files import Layers
 from frcnn_core.layers import BackboneConfig, draw_backbone
-from frcnn_core.origin import Origin
+from frcnn_core.weights.folding_in import fold_in, scale_inputs
+from frcnn_core.weights.origin import Origin
+from frcnn_core.weights.sources import Missing, Source, open_source
 
 
 @dataclass(frozen=True)
