@@ -79,6 +79,11 @@ class Findings:
         if not paths.locate(path).is_file():
             self.error(field, f"there is no such file: {paths.searched(path)}.")
 
+    def file_or_folder(self, field: str, path: str) -> None:
+        """``path`` is there, now."""
+        if not paths.locate(path).exists():
+            self.error(field, f"there is no such file or folder: {paths.searched(path)}.")
+
     def folder(self, field: str, path: str) -> None:
         """``path`` is a folder, now."""
         if not paths.locate(path).is_dir():

@@ -86,7 +86,7 @@ def check_model_file(findings: Findings, section: str, engine: str) -> None:
     if not path:
         findings.error(field, "is missing. Type the path of a model file, or give it with -m.")
     else:
-        findings.file(field, path)
+        findings.file_or_folder(field, path)  # a SavedModel is a folder
 
 
 def _check_thresholds(findings: Findings, evaluation: EvaluationConfig) -> None:
