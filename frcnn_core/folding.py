@@ -4,10 +4,10 @@ The graph stays plain Keras: it is drawn, saved, pruned and listed layer by laye
 it differs, and that changes results by rounding alone:
 
 * A batch normalization with fixed statistics (always in inference; with ``freeze_bn`` in training
-  too) is a scale and an offset per channel.  Where it follows a convolution that trains, both go
-  into that convolution's kernel and bias, gamma and beta included: their gradients are exact and
+  too) is a scale and an offset per channel.  Where it follows a convolution that trains, depthwise
+  or not, both go into its kernel and bias, gamma and beta included: their gradients are exact and
   cost a pass over the kernel instead of several over the feature map.
-* Convolutions have the faster filter gradient of ``frcnn_core.convolution``.
+* Plain convolutions have the faster filter gradient of ``frcnn_core.convolution``.
 
 Zero padding stays a layer of its own: as a convolution's explicit padding it would be free in the
 forward pass, but TensorFlow has no fast gradient for that on a CPU.
@@ -25,6 +25,8 @@ import tensorflow as tf
 from frcnn_core.convolution import conv2d
 from frcnn_core.layers import BatchNormalization
 
+Convolution = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
+
 
 def run(graph: keras.Model, inputs: tf.Tensor, *, training: bool) -> Any:
     """``graph(inputs, training=training)``, computed with folded convolutions.
@@ -39,7 +41,7 @@ def run(graph: keras.Model, inputs: tf.Tensor, *, training: bool) -> Any:
     """
     values = {id(graph.inputs[0]): inputs}
     consumers = _consumers(graph)
-    pending: dict[int, keras.layers.Conv2D] = {}  # convolutions that wait for their normalization
+    pending: dict[int, Convolution] = {}  # those that wait for their normalization
     for node in _nodes(graph):
         layer, source, result = node.operation, node.input_tensors[0], node.outputs[0]
         follower = _only(consumers.get(id(result), []))
@@ -62,23 +64,35 @@ def run(graph: keras.Model, inputs: tf.Tensor, *, training: bool) -> Any:
 
 
 def _convolve(
-    layer: keras.layers.Conv2D, inputs: tf.Tensor, norm: BatchNormalization | None = None
+    layer: Convolution, inputs: tf.Tensor, norm: BatchNormalization | None = None
 ) -> tf.Tensor:
     """The layer's output for (B, h, w, C), with a normalization of fixed statistics folded in."""
     kernel = layer.kernel.value
     bias = layer.bias.value if layer.use_bias else None
     if norm is not None:
         scale, offset = norm.affine()
-        kernel = kernel * scale
+        # A depthwise kernel (k, k, C, m) has m filters for each channel, and C*m outputs.
+        kernel = kernel * (tf.reshape(scale, kernel.shape[2:]) if _is_depthwise(layer) else scale)
         bias = offset if bias is None else bias * scale + offset
     dtype = layer.compute_dtype
-    outputs = conv2d(
-        tf.cast(inputs, dtype),
-        tf.cast(kernel, dtype),
-        strides=layer.strides,
-        padding=layer.padding.upper(),
-        dilations=layer.dilation_rate,
-    )
+    inputs, kernel = tf.cast(inputs, dtype), tf.cast(kernel, dtype)
+    if _is_depthwise(layer):
+        outputs = keras.ops.depthwise_conv(
+            inputs,
+            kernel,
+            strides=layer.strides,
+            padding=layer.padding,
+            data_format=layer.data_format,
+            dilation_rate=layer.dilation_rate,
+        )
+    else:
+        outputs = conv2d(
+            inputs,
+            kernel,
+            strides=layer.strides,
+            padding=layer.padding.upper(),
+            dilations=layer.dilation_rate,
+        )
     if bias is not None:
         outputs = tf.nn.bias_add(outputs, tf.cast(bias, dtype))
     return layer.activation(outputs) if layer.activation else outputs
@@ -109,14 +123,15 @@ def _only(nodes: list):
 
 
 def _is_conv(layer) -> bool:
-    return (
-        type(layer) is keras.layers.Conv2D
-        and layer.data_format == "channels_last"
-        and layer.groups == 1
-    )
+    plain = type(layer) is keras.layers.Conv2D and layer.groups == 1
+    return (plain or _is_depthwise(layer)) and layer.data_format == "channels_last"
 
 
-def _is_foldable(norm, conv: keras.layers.Conv2D, training: bool) -> bool:
+def _is_depthwise(layer) -> bool:
+    return type(layer) is keras.layers.DepthwiseConv2D
+
+
+def _is_foldable(norm, conv: Convolution, training: bool) -> bool:
     if not isinstance(norm, BatchNormalization) or norm.uses_batch_statistics(training):
         return False
     linear = conv.activation in (None, keras.activations.linear)

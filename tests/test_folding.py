@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from frcnn_core import folding
 from frcnn_core.layers import BackboneConfig, BatchNormalization, Blocks
+from frcnn_mobilenet_v2 import MobileNetV2
 from frcnn_resnet import ResNet
 
 
@@ -54,6 +55,27 @@ def resnet_10(**config):
     return keras.Model(images, ResNet().features(images, blocks))
 
 
+def separable_net(**config):
+    """Depthwise convolutions of both strides and paddings, one in a branch, one without norm."""
+    blocks = Blocks(BackboneConfig(**config))
+    images = keras.Input((None, None, 3))
+    x = blocks.depthwise(images, 3, name="wise0", block=0, strides=2)
+    x = blocks.activation(blocks.norm(x, name="wise0_bn"), "relu", name="wise0_act")
+    x = blocks.conv_bn(x, 6, 1, name="conv0", block=1, activation=None)
+    branch = blocks.depthwise(x, 5, name="wise1", block=1, strides=1, padding="tensorflow")
+    branch = blocks.activation(blocks.norm(branch, name="wise1_bn"), "relu", name="wise1_act")
+    x = keras.layers.Add()([x, branch])
+    x = blocks.depthwise(x, 3, name="wise2", block=None, strides=2, padding="tensorflow")
+    x = blocks.activation(blocks.norm(x, name="wise2_bn"), "relu", name="wise2_act")
+    return keras.Model(images, blocks.depthwise(x, 3, name="last", block=None))
+
+
+def mobilenet_v2(**config):
+    images = keras.Input((None, None, 3))
+    blocks = Blocks(BackboneConfig(options=MobileNetV2.Options(), **config))
+    return keras.Model(images, MobileNetV2().features(images, blocks))
+
+
 def noise(*shape):
     return tf.constant(np.random.default_rng(1).standard_normal(shape), tf.float32)
 
@@ -79,7 +101,11 @@ CONFIGS = [
     for frozen in ((), (0, 1))
 ]
 ALL = [pytest.param(little_net, config, id=f"little-{i}") for i, config in enumerate(CONFIGS)]
+ALL += [
+    pytest.param(separable_net, config, id=f"separable-{i}") for i, config in enumerate(CONFIGS)
+]
 ALL += [pytest.param(resnet_10, CONFIGS[i], id=f"resnet-{i}") for i in (0, 3, 4, 7)]
+ALL += [pytest.param(mobilenet_v2, CONFIGS[i], id=f"mobilenet-{i}") for i in (0, 7)]
 
 
 @pytest.mark.parametrize("draw, config", ALL)
@@ -118,6 +144,33 @@ def test_moving_statistics_move_as_in_keras(freeze_bn):
         assert not freeze_bn or (one == start).all()
 
 
+def test_a_depthwise_convolution_costs_no_pass_for_its_normalization():
+    """Nothing is multiplied in the size of a map; the one sum of that size is the branch's."""
+    model = separable_net(freeze_bn=True)
+    run = tf.function(lambda images: folding.run(model, images, training=True), autograph=False)
+    graph = run.get_concrete_function(noise(1, 32, 32, 3)).graph
+    of_maps = [op for op in graph.get_operations() if op.outputs and op.outputs[0].shape.rank == 4]
+    kinds = [op.type for op in of_maps if "kernel" not in op.name]
+    assert kinds.count("DepthwiseConv2dNative") == 4
+    assert "FusedBatchNormV3" not in kinds
+    maps = [op for op in of_maps if op.outputs[0].shape[1] in (8, 16)]
+    assert not [op for op in maps if op.type in ("Mul", "Sub")]
+    assert len([op for op in maps if op.type == "AddV2"]) == 1
+
+
+@pytest.mark.parametrize("strides, dilation", [(1, 1), (2, 1), (1, 2), (2, 2)])
+def test_a_depthwise_convolution_may_have_several_filters_for_a_channel(strides, dilation):
+    images = keras.Input((12, 12, 3))
+    x = keras.layers.DepthwiseConv2D(
+        3, depth_multiplier=2, strides=strides, dilation_rate=dilation, padding="same"
+    )(images)
+    model = randomized(keras.Model(images, BatchNormalization(frozen_statistics=True)(x)))
+    inputs = noise(2, 12, 12, 3)
+    np.testing.assert_allclose(
+        folding.run(model, inputs, training=True), model(inputs, training=True), atol=1e-5
+    )
+
+
 def test_no_gradient_is_computed_for_frozen_kernels():
     model = little_net(freeze_bn=True, freeze_blocks=frozenset({0, 1}))
 
@@ -130,6 +183,19 @@ def test_no_gradient_is_computed_for_frozen_kernels():
     computed = [op for op in needed_for(graph.outputs) if op.type == "Conv2DBackpropFilter"]
     # Of five kernels those of conv0, project and conv1 are frozen.
     assert len(computed) == 2
+
+
+def test_no_gradient_is_computed_for_frozen_depthwise_kernels():
+    model = separable_net(freeze_bn=True, freeze_blocks=frozenset({0, 1}))
+
+    @tf.function
+    def step(images):
+        return descend(lambda x: folding.run(model, x, training=True), model, images)[1]
+
+    graph = step.get_concrete_function(noise(1, 64, 64, 3)).graph
+    kind = "DepthwiseConv2dNativeBackpropFilter"
+    # Of four kernels those of wise0 and wise1 are frozen.
+    assert len([op for op in needed_for(graph.outputs) if op.type == kind]) == 2
 
 
 def needed_for(tensors):
@@ -158,7 +224,7 @@ def test_several_outputs_come_as_a_list_in_order():
 
 def test_layers_it_does_not_know_are_called_as_they_are():
     images = keras.Input((8, 8, 3))
-    x = keras.layers.DepthwiseConv2D(3)(images)
+    x = keras.layers.SeparableConv2D(3, 3)(images)
     x = BatchNormalization(frozen_statistics=True)(x)
     x = keras.layers.Conv2D(4, 3, groups=1, activation="relu", padding="same")(x)
     x = BatchNormalization(frozen_statistics=True)(x)  # after an activation: cannot be folded
