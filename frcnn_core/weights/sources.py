@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,9 +111,12 @@ class _Keras(Source):
 
     def refined(self, plan: ImportPlan) -> ImportPlan:
         self._default_epsilon = plan.epsilon
-        if plan.input_norm in self._layers:
-            self._taken.add(plan.input_norm)
-            mean, variance = list(self._layers[plan.input_norm].values())[:2]
+        # Keras numbers layers without a name of their own: the second network that a program
+        # builds has a `normalization_1`.
+        names = (name for name in self._layers if _unnumbered(name) == plan.input_norm)
+        if name := next(names, ""):
+            self._taken.add(name)
+            mean, variance = list(self._layers[name].values())[:2]
             deviation = np.sqrt(variance)
             # Keras's own files hold the deviations here in place of the variances, and its
             # networks divide once more by their root.
@@ -231,6 +235,10 @@ class _Darknet(Source):
 
 def _is_depthwise(layer: keras.Layer) -> bool:
     return isinstance(layer, keras.layers.DepthwiseConv2D)
+
+
+def _unnumbered(name: str) -> str:
+    return re.sub(r"_\d+$", "", name)
 
 
 def _named(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> list[np.ndarray]:

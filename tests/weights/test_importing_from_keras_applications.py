@@ -4,6 +4,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from .conftest import pixels, randomize
@@ -95,3 +96,36 @@ def test_a_network_without_its_last_stages_is_imported_as_far_as_it_goes(importi
     _, imported, _ = importing(tmp_path / "half.keras", "mobilenet_v2")
     assert "block_13_depthwise" in imported.left_out and "conv_1" in imported.left_out
     assert "block_12_project" in imported.layers and "block_13_expand" in imported.layers
+
+
+@pytest.mark.parametrize("stored", ["variances", "deviations"])
+def test_the_normalization_inside_an_efficientnet_becomes_preprocessing(
+    stored, importing, tmp_path
+):
+    """Keras's own ImageNet files hold deviations where variances should be, and its networks
+    divide once more by their root; other files hold variances."""
+    deviations = np.array([0.229, 0.224, 0.225], "float32")
+    theirs = keras_applications.EfficientNetB0(weights=None, classes=2)
+    norm = next(one for one in theirs.layers if isinstance(one, keras.layers.Normalization))
+    norm.adapt_mean.assign([0.485, 0.456, 0.406])
+    norm.adapt_variance.assign(deviations if stored == "deviations" else deviations**2)
+    norm.finalize_state()
+    randomize(theirs)
+    theirs.save(tmp_path / "theirs.keras")
+    (features, _), imported, ours = importing(tmp_path / "theirs.keras", "efficientnet:b0")
+    assert imported.origin.means == (123.675, 116.28, 103.53)
+    assert imported.origin.scale == pytest.approx(57.63)
+
+    images = pixels(224, 224)
+    to_stem = keras.Model(theirs.input, theirs.get_layer("stem_conv").output)
+    after = keras.Model(
+        theirs.get_layer("stem_conv").output, theirs.get_layer("block5c_add").output
+    )
+    # In either case the network was trained on (pixel / 255 - mean) / deviation.
+    stem = theirs.get_layer("stem_conv").kernel
+    normalized = (images / 255 - [0.485, 0.456, 0.406]) / deviations
+    padded = np.pad(normalized, [(0, 0), (0, 1), (0, 1), (0, 0)])
+    expected = after(tf.nn.conv2d(padded.astype("float32"), stem, 2, "VALID"))
+    if stored == "variances":  # then that is what the saved network computes, too
+        close(to_stem(images), np.asarray(tf.nn.conv2d(padded.astype("float32"), stem, 2, "VALID")))
+    close(features(ours.normalize(images)), np.asarray(expected))
