@@ -100,7 +100,7 @@ class Backbone(Component):
         Raises:
             ModelFileError: its weights cannot be used; the message says why.
         """
-        raise ModelFileError(f"{self.name} has no counterpart in {library}.")
+        raise ModelFileError(f"{self.name} has no counterpart there.")
 
 
 class LRSchedule(Component):

@@ -39,18 +39,41 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Images:
+    """How images were prepared for a network: (pixel - mean) / deviation, channel by channel."""
+
+    means: tuple[float, float, float]
+    """Of r, g and b, in 0..255."""
+    deviations: tuple[float, float, float]
+    """Of r, g and b.  Where they differ, a first kernel can make up for it: a spec has one divisor
+    for all three."""
+    channel_order: str = "rgb"
+    """``rgb`` or ``bgr``."""
+
+    @property
+    def scale(self) -> float:
+        """One divisor for all three channels, as a number to type."""
+        return round(sum(self.deviations) / 3, 3)
+
+
+CAFFE = Images((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "bgr")
+"""Of ResNet and VGG in keras.applications."""
+TORCHVISION = Images((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+"""Of all networks in torchvision: means and standard deviations of ImageNet."""
+TENSORFLOW = Images((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+"""Of the MobileNets in keras.applications: pixels from -1 to 1."""
+DARKNET = Images((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
+"""Pixels from 0 to 1."""
+
+
+@dataclass(frozen=True)
 class ImportPlan:
     """What corresponds to what, and what the weights need in order to mean the same here."""
 
     units: tuple[Unit, ...]
     """In the order that data flows, which is the order of a Darknet file."""
-    means: tuple[float, float, float]
-    """Of r, g and b, in 0..255, as the weights were trained."""
-    deviations: tuple[float, float, float]
-    """What r, g and b are divided by after that.  Where they differ, the first kernel makes up for
-    it: a spec has one number for all three."""
-    channel_order: str = "rgb"
-    """``rgb`` or ``bgr``."""
+    images: Images
+    """What the weights were trained on."""
     epsilon: float = 1e-3
     """Of their normalizations, where the file does not tell."""
     epsilon_of_deviation: bool = False
@@ -62,6 +85,6 @@ class ImportPlan:
     """The same of ``model_config.backbone_options``."""
     input_norm: str = ""
     """Their layer that normalizes images divided by 255 with a mean and a variance of its own; its
-    numbers in the file count more than ``means`` and ``deviations``."""
+    numbers in the file count more than ``images``."""
     advice: str = ""
     """Anything else that the user should know, in a sentence."""

@@ -21,16 +21,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from frcnn_core.import_plan import CAFFE, DARKNET, TENSORFLOW, TORCHVISION
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.roi_pooling import crop_and_resize
 
 COMMON = {
-    "keras.applications' MobileNet": ("rgb", (127.5, 127.5, 127.5), 127.5),
-    "keras.applications' ResNet and VGG": ("bgr", (123.68, 116.779, 103.939), 1.0),
-    "torchvision": ("rgb", (123.675, 116.28, 103.53), 57.63),
-    "Darknet": ("rgb", (0.0, 0.0, 0.0), 255.0),
+    "keras.applications' MobileNet": TENSORFLOW,
+    "keras.applications' ResNet and VGG": CAFFE,
+    "torchvision": TORCHVISION,
+    "Darknet": DARKNET,
 }
-"""Preprocessings that public weights were trained with: channel order, means of r, g, b, scale."""
+"""Preprocessings that public weights were trained with."""
 
 _ALIKE = 0.05
 """Standard deviation over the channels of ln(variance) below which nothing can be correlated."""
@@ -112,8 +113,10 @@ def guesses(
         pixels: images of the network's size, each (H, W, 3) float32 in 0..255, RGB.
     """
     candidates = {"the spec": given} | {
-        name: replace(given, channel_order=order, means=means, scale=scale)
-        for name, (order, means, scale) in COMMON.items()
+        name: replace(
+            given, channel_order=images.channel_order, means=images.means, scale=images.scale
+        )
+        for name, images in COMMON.items()
     }
     (norm, *_), probe = _probe(features, first_only=True)
 

@@ -6,13 +6,11 @@ rounding.  Shape letters are those of ``frcnn_core.components``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
 import numpy as np
 
 from frcnn_core.errors import ModelFileError
-from frcnn_core.import_plan import ImportPlan
+from frcnn_core.import_plan import Images, ImportPlan
 from frcnn_core.keras_files import Layers
 from frcnn_core.weights.sources import Taken
 
@@ -78,15 +76,16 @@ def _norm(taken: Taken, epsilon: float, plan: ImportPlan) -> dict[str, np.ndarra
     }
 
 
-def scale_inputs(kernel: np.ndarray, scale: float, divisors: Sequence[float]) -> np.ndarray:
+def scale_inputs(kernel: np.ndarray, images: Images) -> np.ndarray:
     """A first kernel for images divided by one number, from one for images divided by three.
 
     Zero padding stays what it was: zero is the mean in both cases.
 
     Args:
         kernel: (k, k, 3, filters).
-        scale: what all channels are divided by here.
-        divisors: what each was divided by there, in the order of the kernel's channels.
+        images: what it was trained on; here they are divided by ``images.scale``.
     """
-    factors = scale / np.asarray(divisors, np.float64)
-    return (kernel * factors[:, None]).astype(np.float32)
+    divisors = np.asarray(images.deviations, np.float64)
+    if images.channel_order == "bgr":
+        divisors = divisors[::-1]
+    return (kernel * (images.scale / divisors)[:, None]).astype(np.float32)

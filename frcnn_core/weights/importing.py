@@ -68,7 +68,6 @@ def import_weights(path: Path, backbone: Backbone, variant: str) -> Imported:
 
     layers: Layers = {}
     left_out: list[str] = []
-    scale = _scale(plan)
     for number, unit in enumerate(plan.units):
         try:
             arrays = _import(unit, source, plan, targets)
@@ -78,10 +77,8 @@ def import_weights(path: Path, backbone: Backbone, variant: str) -> Imported:
             left_out.append(unit.layer)
             continue
         if number == 0:
-            divisors = _by_channel(plan, plan.deviations)
-            arrays[unit.layer]["kernel"] = scale_inputs(
-                arrays[unit.layer]["kernel"], scale, divisors
-            )
+            kernel = arrays[unit.layer]["kernel"]
+            arrays[unit.layer]["kernel"] = scale_inputs(kernel, plan.images)
         _check(arrays, targets, path, arch)
         layers |= arrays
     return Imported(
@@ -89,9 +86,9 @@ def import_weights(path: Path, backbone: Backbone, variant: str) -> Imported:
         origin=Origin(
             arch=arch,
             source=f"{path.name} ({source.library})",
-            channel_order=plan.channel_order,
-            means=plan.means,
-            scale=scale,
+            channel_order=plan.images.channel_order,
+            means=plan.images.means,
+            scale=plan.images.scale,
             model_config=dict(plan.model_config),
             backbone_options=dict(plan.backbone_options),
         ),
@@ -116,16 +113,6 @@ def _import(
     layer, norm = targets[unit.layer], targets[unit.norm] if unit.norm else None
     taken = source.identity(layer) if unit.identity else source.take(unit, layer)
     return fold_in(taken, layer, norm, plan)
-
-
-def _scale(plan: ImportPlan) -> float:
-    """The one ``image_scaling_factor`` for all three channels, as a number to type."""
-    return round(sum(plan.deviations) / 3, 3)
-
-
-def _by_channel(plan: ImportPlan, values: tuple[float, float, float]) -> tuple[float, ...]:
-    """Values given for r, g, b in the order that the network sees its channels."""
-    return values if plan.channel_order == "rgb" else values[::-1]
 
 
 def _check(arrays: Layers, targets: dict[str, keras.Layer], path: Path, arch: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from frcnn_core.darknet_files import DarknetFile
 from frcnn_core.errors import ModelFileError
 from frcnn_core.formats import Format, recognise
-from frcnn_core.import_plan import ImportPlan, Unit
+from frcnn_core.import_plan import Images, ImportPlan, Unit
 from frcnn_core.keras_files import Layers, read_epsilons, read_hdf5, read_keras
 from frcnn_core.torch_files import read_state_dict
 
@@ -122,11 +122,7 @@ class _Keras(Source):
             # networks divide once more by their root.
             if np.allclose(variance, self._IMAGENET_DEVIATIONS, atol=1e-4):
                 deviation = variance
-            return replace(
-                plan,
-                means=tuple(_typed(255 * mean)),
-                deviations=tuple(_typed(255 * deviation)),
-            )
+            return replace(plan, images=Images(_typed(255 * mean), _typed(255 * deviation)))
         return plan
 
     def take(self, unit: Unit, layer: keras.Layer) -> Taken:
@@ -258,9 +254,9 @@ def _flattened_as_ours(weight: np.ndarray, shape: tuple[int, ...]) -> np.ndarray
     return weight.reshape(-1, *shape).transpose(0, 2, 3, 1).reshape(len(weight), -1)
 
 
-def _typed(values: np.ndarray) -> list[float]:
+def _typed(values: np.ndarray) -> tuple[float, ...]:
     """Numbers as one would type them."""
-    return [round(float(value), 3) for value in np.ravel(values)]
+    return tuple(round(float(value), 3) for value in np.ravel(values))
 
 
 def _some(names) -> str:

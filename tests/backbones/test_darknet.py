@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from frcnn_core.errors import ModelFileError
+from frcnn_core.import_plan import Images
 from frcnn_core.layers import BackboneConfig, draw_backbone
 from frcnn_darknet import DarkNet
 
@@ -151,11 +152,11 @@ def test_the_plan_has_every_layer_with_weights_once_in_the_order_of_the_data(var
 def test_the_plan_says_what_darknet_computes():
     plan = DarkNet().import_plan("53", "darknet")
     # Images are rgb from 0 to 1, and normalizations divide by sqrt(variance) + 1e-6.
-    assert (plan.channel_order, plan.means, plan.deviations) == ("rgb", (0,) * 3, (255,) * 3)
+    assert plan.images == Images((0, 0, 0), (255, 255, 255), "rgb")
     assert plan.epsilon_of_deviation and plan.epsilon == 1e-6
 
 
 @pytest.mark.parametrize("library", ["keras", "torchvision"])
 def test_there_are_no_other_weights(library):
-    with pytest.raises(ModelFileError, match=f"darknet has no counterpart in {library}"):
+    with pytest.raises(ModelFileError, match="darknet has no counterpart there"):
         DarkNet().import_plan("53", library)

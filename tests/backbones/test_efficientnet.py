@@ -252,15 +252,17 @@ def test_the_plan_prepares_images_with_the_statistics_of_imagenet():
     image = np.random.default_rng(0).uniform(0, 255, (1, 2, 2, 3))
     plan = EfficientNet().import_plan("b0", "keras")
     expected = keras.applications.imagenet_utils.preprocess_input(image.copy(), mode="torch")
-    np.testing.assert_allclose((image - plan.means) / plan.deviations, expected, atol=1e-6)
-    assert plan.channel_order == "rgb"
+    np.testing.assert_allclose(
+        (image - plan.images.means) / plan.images.deviations, expected, atol=1e-6
+    )
+    assert plan.images.channel_order == "rgb"
 
 
 @pytest.mark.parametrize(
     "library, reason",
     [
         ("torchvision", "put the zeros of a stride elsewhere"),
-        ("darknet", "efficientnet has no counterpart in darknet"),
+        ("darknet", "efficientnet has no counterpart there"),
     ],
 )
 def test_libraries_without_such_a_network_are_refused(library, reason):

@@ -138,15 +138,17 @@ def test_the_plan_prepares_images_as_keras_does():
     image = np.random.default_rng(0).uniform(0, 255, (1, 2, 2, 3))
     plan = MobileNetV1().import_plan("", "keras")
     expected = keras.applications.mobilenet.preprocess_input(image.copy())
-    np.testing.assert_allclose((image - plan.means) / plan.deviations, expected, atol=1e-6)
-    assert plan.channel_order == "rgb"
+    np.testing.assert_allclose(
+        (image - plan.images.means) / plan.images.deviations, expected, atol=1e-6
+    )
+    assert plan.images.channel_order == "rgb"
 
 
 @pytest.mark.parametrize(
     "library, reason",
     [
         ("torchvision", "torchvision has no MobileNet V1"),
-        ("darknet", "mobilenet_v1 has no counterpart in darknet"),
+        ("darknet", "mobilenet_v1 has no counterpart there"),
     ],
 )
 def test_libraries_without_such_a_network_are_refused(library, reason):

@@ -214,12 +214,14 @@ def test_plans_prepare_images_as_the_library_does(library, mode):
     image = np.random.default_rng(0).uniform(0, 255, (1, 2, 2, 3))
     expected = keras.applications.imagenet_utils.preprocess_input(image.copy(), mode=mode)
     plan = MobileNetV2().import_plan("", library)
-    np.testing.assert_allclose((image - plan.means) / plan.deviations, expected, atol=1e-6)
-    assert plan.channel_order == "rgb"
+    np.testing.assert_allclose(
+        (image - plan.images.means) / plan.images.deviations, expected, atol=1e-6
+    )
+    assert plan.images.channel_order == "rgb"
 
 
 def test_a_library_without_such_a_network_is_refused():
-    with pytest.raises(ModelFileError, match="mobilenet_v2 has no counterpart in darknet"):
+    with pytest.raises(ModelFileError, match="mobilenet_v2 has no counterpart there"):
         MobileNetV2().import_plan("", "darknet")
 
 

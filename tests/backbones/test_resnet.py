@@ -9,7 +9,6 @@ import pytest
 from frcnn_core.errors import ModelFileError
 from frcnn_core.layers import BackboneConfig, Blocks
 from frcnn_resnet import ResNet
-from frcnn_resnet.network import _letters
 
 KERAS_LIKE = {"use_bias": True, "use_pooling": True, "all_projections": False}
 
@@ -49,9 +48,9 @@ def test_only_the_first_unit_of_a_stage_projects_unless_all_do():
     assert len([name for name in all_ if "shortcut" in name]) == 8
 
 
-@pytest.mark.parametrize("index, letters", [(0, "a"), (22, "w"), (25, "z"), (26, "aa"), (52, "ba")])
-def test_units_are_lettered_beyond_z(index, letters):
-    assert _letters(index) == letters
+@pytest.mark.parametrize("index, name", [(0, "a"), (22, "w"), (25, "z"), (26, "aa"), (52, "ba")])
+def test_units_are_lettered_beyond_z(index, name):
+    assert letters(index) == name
 
 
 @pytest.mark.parametrize(
@@ -189,8 +188,8 @@ def test_images_are_prepared_as_the_library_prepares_them(variant, library, mode
     image = np.random.default_rng(0).uniform(0, 255, (1, 2, 2, 3))
     expected = keras.applications.imagenet_utils.preprocess_input(image.copy(), mode=mode)
     plan = ResNet().import_plan(variant, library)
-    rgb = (image - plan.means) / plan.deviations
-    found = rgb[..., ::-1] if plan.channel_order == "bgr" else rgb
+    rgb = (image - plan.images.means) / plan.images.deviations
+    found = rgb[..., ::-1] if plan.images.channel_order == "bgr" else rgb
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -201,7 +200,7 @@ def test_images_are_prepared_as_the_library_prepares_them(variant, library, mode
         ("34", "keras", "no ResNet-34. It has ResNet-50 and 101; torchvision has ResNet-18"),
         ("10", "torchvision", "no ResNet-10. Its smallest are ResNet-18 and 34"),
         ("50", "torchvision", "on a 3x3 convolution.* Those of keras.applications' ResNet50 fit"),
-        ("18", "darknet", "resnet has no counterpart in darknet"),
+        ("18", "darknet", "resnet has no counterpart there"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_with_a_reason(variant, library, reason):

@@ -182,8 +182,8 @@ def test_images_are_prepared_as_the_library_prepares_them(library):
     mode = "caffe" if library == "keras" else "torch"
     expected = keras.applications.imagenet_utils.preprocess_input(image.copy(), mode=mode)
     plan = VGG().import_plan("16", library)
-    rgb = (image - plan.means) / plan.deviations
-    found = rgb[..., ::-1] if plan.channel_order == "bgr" else rgb
+    rgb = (image - plan.images.means) / plan.images.deviations
+    found = rgb[..., ::-1] if plan.images.channel_order == "bgr" else rgb
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -195,5 +195,5 @@ def test_weights_without_normalizations_come_with_the_advice_to_freeze_bn(librar
 
 
 def test_there_is_no_plan_for_darknet():
-    with pytest.raises(ModelFileError, match="vgg has no counterpart in darknet"):
+    with pytest.raises(ModelFileError, match="vgg has no counterpart there"):
         VGG().import_plan("16", "darknet")

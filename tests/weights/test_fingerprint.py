@@ -112,8 +112,10 @@ def test_statistics_that_are_all_alike_tell_nothing():
 
 @pytest.mark.parametrize("name", COMMON)
 def test_the_preprocessing_of_the_training_is_the_best_guess(name):
-    order, means, scale = COMMON[name]
-    trained = replace(MOBILENET, channel_order=order, means=means, scale=scale)
+    images = COMMON[name]
+    trained = replace(
+        MOBILENET, channel_order=images.channel_order, means=images.means, scale=images.scale
+    )
     features, head = network()
     remember(features, head, trained)
     given = Preprocessing(height=SIDE, width=SIDE, means=(1.0, 2.0, 3.0), scale=4.0)

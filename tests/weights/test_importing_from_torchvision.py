@@ -169,7 +169,7 @@ def close(found, expected) -> None:
         ("googlenet", "pool"),
         ("mobilenet_v1", "torchvision"),
         ("efficientnet:b0", "zeros of a stride"),
-        ("darknet:53", "darknet has no counterpart in torchvision"),
+        ("darknet:53", "darknet has no counterpart there"),
     ],
 )
 def test_what_cannot_be_represented_is_refused_with_the_reason(arch, reason, importing, tmp_path):

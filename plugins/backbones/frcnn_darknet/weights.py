@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from frcnn_core import ImportPlan, Unit
+from frcnn_core.import_plan import DARKNET
 from frcnn_darknet.network import DARKNET_19, DARKNET_53
 
 
@@ -16,8 +17,7 @@ def darknet_plan(variant: str) -> ImportPlan:
     names = _plain_names() if variant == "19" else _residual_names()
     return ImportPlan(
         units=tuple(Unit(name, f"{name}_bn") for name in names),
-        means=(0.0, 0.0, 0.0),
-        deviations=(255.0, 255.0, 255.0),
+        images=DARKNET,
         epsilon=1e-6,
         epsilon_of_deviation=True,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from frcnn_core import ImportPlan, Unit
+from frcnn_core.import_plan import TORCHVISION
 from frcnn_efficientnet.scaling import scaled_blocks
 
 
@@ -12,8 +13,7 @@ def keras_plan(variant: str) -> ImportPlan:
     """``keras.applications.EfficientNetB0`` and so on, which name layers alike."""
     return ImportPlan(
         units=tuple(Unit(layer, norm, layer, norm) for layer, norm in _pairs(variant)),
-        means=(123.675, 116.28, 103.53),
-        deviations=(58.395, 57.12, 57.375),
+        images=TORCHVISION,
         input_norm="normalization",
         advice="They were trained with swish, which is the default of model_config.activation.",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from frcnn_core import ImportPlan, Unit
+from frcnn_core.import_plan import TENSORFLOW
 from frcnn_mobilenet_v1.network import BLOCKS
 
 
@@ -13,7 +14,6 @@ def keras_plan() -> ImportPlan:
         layers += [f"conv_dw_{block}", f"conv_pw_{block}"]
     return ImportPlan(
         units=tuple(Unit(layer, f"{layer}_bn", layer, f"{layer}_bn") for layer in layers),
-        means=(127.5, 127.5, 127.5),
-        deviations=(127.5, 127.5, 127.5),
+        images=TENSORFLOW,
         backbone_options={"padding": "tensorflow", "relu6": "true"},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from frcnn_core import ImportPlan, Unit
+from frcnn_core.import_plan import TENSORFLOW, TORCHVISION
 from frcnn_mobilenet_v2.network import BLOCKS, prefix
 
 
@@ -20,8 +21,7 @@ def keras_plan() -> ImportPlan:
             ),
             Unit("conv_1", "conv_1_bn", "Conv_1", "Conv_1_bn"),
         ),
-        means=(127.5, 127.5, 127.5),
-        deviations=(127.5, 127.5, 127.5),
+        images=TENSORFLOW,
         model_config={"all_projections": False},
         backbone_options={"padding": "tensorflow", "relu6": "true"},
     )
@@ -36,8 +36,7 @@ def torchvision_plan() -> ImportPlan:
             *(unit for index in range(len(BLOCKS)) for unit in _units_of_torchvision(index)),
             Unit("conv_1", "conv_1_bn", f"features.{top}.0", f"features.{top}.1"),
         ),
-        means=(123.675, 116.28, 103.53),
-        deviations=(58.395, 57.12, 57.375),
+        images=TORCHVISION,
         epsilon=1e-5,
         model_config={"all_projections": False},
         backbone_options={"padding": "symmetric", "relu6": "true"},

@@ -52,7 +52,7 @@ def _stage(x: keras.KerasTensor, blocks: Blocks, stage: int, *, strides: int) ->
             x,
             blocks,
             convolutions,
-            name=f"block_{stage}{_letters(unit)}",
+            name=f"block_{stage}{letters(unit)}",
             block=stage,
             strides=strides if unit == 0 else 1,
             project=unit == 0 or blocks.config.all_projections,
@@ -90,7 +90,7 @@ def _unit(x, blocks, convolutions, *, name, block, strides, project):
     return blocks.activation(x, "relu", name=f"{name}_relu")
 
 
-def _letters(index: int) -> str:
+def letters(index: int) -> str:
     """a to z, then aa, ab and so on."""
     last = chr(ord("a") + index % 26)
-    return last if index < 26 else _letters(index // 26 - 1) + last
+    return last if index < 26 else letters(index // 26 - 1) + last

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from frcnn_core import ImportPlan, Unit
 from frcnn_core.errors import ModelFileError
-from frcnn_resnet.network import BOTTLENECKS, UNITS, _letters
+from frcnn_core.import_plan import CAFFE, TORCHVISION
+from frcnn_resnet.network import BOTTLENECKS, UNITS, letters
 
 _CONFIG = {"use_pooling": True, "all_projections": False}
 
@@ -33,9 +34,7 @@ def keras_plan(variant: str) -> ImportPlan:
         )
     return ImportPlan(
         units=tuple(units),
-        means=(123.68, 116.779, 103.939),
-        deviations=(1.0, 1.0, 1.0),
-        channel_order="bgr",
+        images=CAFFE,
         epsilon=1.001e-5,
         model_config=_CONFIG,
     )
@@ -69,8 +68,7 @@ def torchvision_plan(variant: str) -> ImportPlan:
             units.append(replace(convolution.ours, their_layer=layer, their_norm=norm))
     return ImportPlan(
         units=tuple(units),
-        means=(123.675, 116.28, 103.53),
-        deviations=(58.395, 57.12, 57.375),
+        images=TORCHVISION,
         epsilon=1e-5,
         model_config=_CONFIG,
     )
@@ -93,7 +91,7 @@ class _Convolution(NamedTuple):
     @property
     def ours(self) -> Unit:
         """With our names alone."""
-        name, part = f"block_{self.stage}{_letters(self.unit)}", self.number or "shortcut"
+        name, part = f"block_{self.stage}{letters(self.unit)}", self.number or "shortcut"
         return Unit(f"{name}_conv_{part}", f"{name}_bn_{part}")
 
 

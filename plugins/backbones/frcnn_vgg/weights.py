@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from frcnn_core import ImportPlan, Unit
+from frcnn_core.import_plan import CAFFE, TORCHVISION
 from frcnn_vgg.network import FILTERS, letters
 
 _CONFIG = {"use_pooling": True}
@@ -26,9 +27,7 @@ def keras_plan(variant: str) -> ImportPlan:
     dense = [Unit("fc1", their_layer="fc1"), Unit("fc2", their_layer="fc2")]
     return ImportPlan(
         units=(*convolutions, *dense),
-        means=(123.68, 116.779, 103.939),
-        deviations=(1.0, 1.0, 1.0),
-        channel_order="bgr",
+        images=CAFFE,
         model_config=_CONFIG,
         advice=f"{_NO_NORMALIZATIONS} {_ONE_POOL_SIZE}",
     )
@@ -51,8 +50,7 @@ def torchvision_plan(variant: str, *, normalized: bool) -> ImportPlan:
     units.append(Unit("fc2", their_layer="classifier.3"))
     return ImportPlan(
         units=tuple(units),
-        means=(123.675, 116.28, 103.53),
-        deviations=(58.395, 57.12, 57.375),
+        images=TORCHVISION,
         epsilon=1e-5,
         model_config=_CONFIG,
         advice=_ONE_POOL_SIZE if normalized else f"{_NO_NORMALIZATIONS} {_ONE_POOL_SIZE}",
