@@ -9,6 +9,7 @@ import pytest
 from frcnn_core.errors import ModelFileError
 from frcnn_core.layers import BackboneConfig, Blocks
 from frcnn_resnet import ResNet
+from frcnn_resnet.network import letters
 
 KERAS_LIKE = {"use_bias": True, "use_pooling": True, "all_projections": False}
 
