@@ -1,15 +1,15 @@
 """First statistics for batch normalizations that will not move theirs.
 
-With ``freeze_bn`` the moving mean and variance come from pretrained weights.  Without any they
-would be 0 and 1 for ever, whatever the layers' inputs are, and a deep network hardly trains.
-Measured once on the training data, they give every layer inputs of unit variance to start from.
+With ``freeze_bn`` the moving mean and variance come from pretrained weights.  Where there are none
+they would be 0 and 1 for ever, whatever the layers' inputs are, and a deep network hardly trains.
+Measured once on the training data, they give such layers inputs of unit variance to start from.
 
 Source: the idea is that of Mishkin and Matas 2016, https://arxiv.org/abs/1511.06422.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import tensorflow as tf
@@ -22,20 +22,26 @@ NUM_IMAGES = 32
 
 
 def measure_statistics(
-    detector: FasterRCNN, batches: Iterable[Batch], settings: TrainingSettings
+    detector: FasterRCNN,
+    batches: Iterable[Batch],
+    settings: TrainingSettings,
+    *,
+    of: Callable[[str], bool] = lambda name: True,
 ) -> None:
-    """Set every moving mean and variance to the mean over the first batches' of what it saw.
+    """Set moving means and variances to the mean over the first batches' of what the layers saw.
 
     Args:
-        detector: with fresh weights; nothing but its statistics changes.
+        detector: nothing but its statistics changes.
         batches: of the training data; those with the first NUM_IMAGES images are used.
         settings: how RoIs are sampled for the head.
+        of: tells by their names which normalizations are measured; the others are used as they
+            are.
     """
     norms = [
         layer
         for part in detector.parts.values()
         for layer in part.layers
-        if isinstance(layer, BatchNormalization)
+        if isinstance(layer, BatchNormalization) and of(layer.name)
     ]
     done = 0
     with _moving(norms):

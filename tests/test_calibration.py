@@ -44,6 +44,17 @@ def test_the_statistics_are_the_mean_of_what_each_batch_shows_a_layer():
     np.testing.assert_allclose(norm.moving_variance, variances, rtol=1e-4)
 
 
+def test_only_the_statistics_that_are_asked_for_are_measured():
+    detector = toy.detector(freeze_bn=True)
+    given = {"conv0_bn", "conv1_bn"}
+    calibration.measure_statistics(
+        detector, [batch(32, 0)], SETTINGS, of=lambda name: name not in given
+    )
+    changed = {norm.name for norm in norms(detector) if norm.moving_mean.numpy().any()}
+    assert changed == {norm.name for norm in norms(detector)} - given
+    assert all(norm.frozen_statistics for norm in norms(detector))
+
+
 def test_afterwards_the_statistics_are_frozen_again():
     detector = toy.detector(freeze_bn=True)
     calibration.measure_statistics(detector, [batch(32, 0)], SETTINGS)

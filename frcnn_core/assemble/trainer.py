@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from frcnn_core import calibration, drawing, options, precision, weights
+from frcnn_core.assemble import provenance
 from frcnn_core.assemble.data import (
     EvaluationSet,
     augmentation,
@@ -32,7 +33,7 @@ from frcnn_core.data.sources import RecordSummary, Source, inspect, warn_of_loss
 from frcnn_core.detector import TrainingSettings
 from frcnn_core.evaluation import EvaluationReport, evaluate
 from frcnn_core.inference import infer
-from frcnn_core.model import Model, restore_optimizer
+from frcnn_core.model import Model, Provenance, restore_optimizer
 from frcnn_core.plugins import Plugins
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.spec.load import Spec
@@ -113,14 +114,20 @@ def training(
         min_box_size=_min_box_size(spec),
     )
     settings = training_settings(spec)
-    if _has_statistics_of_nothing(spec):
+    if unmeasured := _without_statistics(spec, model, loaded):
         logger.info(
-            "freeze_bn without pretrained weights: the statistics of batch normalization are "
-            "measured on %d training images, and fixed.",
+            "freeze_bn without pretrained weights for %d layers of batch normalization: their "
+            "statistics are measured on %d training images, and fixed.",
+            len(unmeasured),
             calibration.NUM_IMAGES,
         )
-        calibration.measure_statistics(model.detector, batches(0, 0), settings)
+        calibration.measure_statistics(
+            model.detector, batches(0, 0), settings, of=unmeasured.__contains__
+        )
     validation = evaluation_set(spec)
+    model.provenance = provenance.extended(
+        model.provenance, _provenance(spec, plugins, model, validated=validation is not None)
+    )
     trainer = Trainer(
         model=model,
         optimizer=optimizer,
@@ -158,11 +165,40 @@ def training_settings(spec: Spec) -> TrainingSettings:
     )
 
 
-def _has_statistics_of_nothing(spec: Spec) -> bool:
-    """Whether frozen statistics would be those of no data at all."""
+def _provenance(spec: Spec, plugins: Plugins, model: Model, *, validated: bool) -> Provenance:
+    """The components that a training takes, as its checkpoints record them."""
     config = spec.message.training_config
-    given = config.resume_from_model or config.retrain_pruned_model or config.pretrained_weights
-    return spec.message.model_config.freeze_bn and not given
+    metrics = accumulators(spec, plugins, model.class_names) if validated else {}
+    return provenance.record(
+        plugins,
+        [
+            ("backbone", model.arch.partition(":")[0]),
+            ("optimizer", choice(config.optimizer, "optim", "training_config.optimizer")[0]),
+            (
+                "lr_schedule",
+                choice(config.learning_rate, "lr_config", "training_config.learning_rate")[0],
+            ),
+            *(("metric", name) for name in metrics),
+        ],
+    )
+
+
+def _without_statistics(
+    spec: Spec, model: Model, loaded: weights.LoadReport | None
+) -> frozenset[str]:
+    """Normalizations whose frozen statistics would be those of no data at all."""
+    config = spec.message.training_config
+    if not spec.message.model_config.freeze_bn or (
+        config.resume_from_model or config.retrain_pruned_model
+    ):
+        return frozenset()
+    came = {row.layer for row in loaded.layers if row.status == "Yes"} if loaded else set()
+    return frozenset(
+        layer.name
+        for part in model.detector.parts.values()
+        for layer in part.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.name not in came
+    )
 
 
 def _training_batches(

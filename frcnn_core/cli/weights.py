@@ -43,8 +43,14 @@ def weights() -> None:
     metavar="OUT.h5",
     help="File to write, for training_config.pretrained_weights.",
 )
+@click.option(
+    "--without_head",
+    is_flag=True,
+    help="Leave out the layers after RoI pooling; they start afresh. The last layers of a "
+    "classifier know its classes, which may be far from the objects to detect.",
+)
 @options.terminal
-def import_(source: Path, arch: str, output: Path) -> None:
+def import_(source: Path, arch: str, output: Path, without_head: bool) -> None:
     """Make weights for a backbone of those in SOURCE.
 
     SOURCE is a file of keras.applications (.h5, .hdf5, .keras), a PyTorch state dict in
@@ -62,14 +68,15 @@ def import_(source: Path, arch: str, output: Path) -> None:
     from frcnn_core.weights import write_weights
     from frcnn_core.weights.importing import import_weights
 
-    imported = import_weights(source, backbone, variant)
+    imported = import_weights(source, backbone, variant, with_head=not without_head)
     write_weights(output, imported.layers, imported.origin)
     click.echo(
         f"{imported.origin.source}: the weights of {len(imported.layers)} of "
         f"{imported.num_layers} layers of {arch}."
     )
     if imported.left_out:
-        click.echo(f"Not in the file, all of the head: {_some(imported.left_out)}.")
+        why = "Left out" if without_head else "Not in the file"
+        click.echo(f"{why}, all of the head: {_some(imported.left_out)}.")
     if imported.unused:
         click.echo(f"Not needed: {imported.unused}.")
     if imported.advice:

@@ -33,20 +33,23 @@ class Imported:
     num_layers: int
     """How many layers of the backbone have weights."""
     left_out: tuple[str, ...]
-    """Layers of the head that the file has nothing for."""
+    """Layers of the head that stay as they are drawn."""
     unused: str
     """What of the file was not needed, in words; may be empty."""
     advice: str
     """What else to know, in a sentence; may be empty."""
 
 
-def import_weights(path: Path, backbone: Backbone, variant: str) -> Imported:
+def import_weights(
+    path: Path, backbone: Backbone, variant: str, *, with_head: bool = True
+) -> Imported:
     """The weights in a file of keras.applications, torchvision or Darknet as those of a backbone.
 
     Args:
         path: the file; its content says which library wrote it.
         backbone: the network, whose ``import_plan`` is followed.
         variant: of the backbone, or "".
+        with_head: False leaves out the layers after RoI pooling.
 
     Raises:
         ModelFileError: the file cannot be read, is of another network, or that network cannot be
@@ -69,6 +72,9 @@ def import_weights(path: Path, backbone: Backbone, variant: str) -> Imported:
     layers: Layers = {}
     left_out: list[str] = []
     for number, unit in enumerate(plan.units):
+        if unit.layer in in_head and not with_head:
+            left_out.append(unit.layer)
+            continue
         try:
             arrays = _import(unit, source, plan, targets)
         except Missing as error:

@@ -10,6 +10,7 @@ import toy
 from frcnn_core import archive, assemble
 from frcnn_core.checkpoints import how_to_resume
 from frcnn_core.errors import ModelFileError, SpecError
+from frcnn_core.keras_files import write_hdf5
 from frcnn_core.spec.load import loads
 from frcnn_core.training import EarlyStopping, EpochDone, Interrupted, StepDone
 
@@ -68,6 +69,21 @@ def test_frozen_statistics_without_pretrained_weights_are_measured_and_survive_r
         scenes, tmp_path, model="freeze_bn: True", epochs=2, training=resume(checkpoint)
     )
     np.testing.assert_array_equal(statistics(resumed), measured)
+
+
+def test_frozen_statistics_that_come_with_weights_stay_and_the_others_are_measured(
+    scenes, tmp_path
+):
+    norm = {"gamma": np.ones(16), "beta": np.zeros(16)}
+    norm |= {"moving_mean": np.full(16, 5.0), "moving_variance": np.full(16, 7.0)}
+    path = tmp_path / "weights.h5"
+    write_hdf5(path, {"conv3_bn": norm})
+    made = training(
+        scenes, tmp_path, model="freeze_bn: True", training=f'pretrained_weights: "{path}"'
+    )
+    assert (statistics(made) == 7).all()
+    head_norm = made.trainer.model.detector.head.get_layer("head_conv_bn")
+    assert not np.allclose(head_norm.moving_variance, 1.0)
 
 
 def test_numbers_are_those_that_were_typed_not_the_nearest_float32():

@@ -38,6 +38,17 @@ def test_an_import_says_what_it_found_and_what_the_spec_has_to_say(mobilenet, tm
     assert f'  pretrained_weights: "{output}"' in lines
 
 
+def test_the_head_can_be_left_out(mobilenet, tmp_path):
+    output = tmp_path / "out.h5"
+    result = frcnn(
+        "weights", "import", mobilenet, "-a", "mobilenet_v2", "-o", output, "--without_head"
+    )
+    assert "Left out, all of the head: block_13_expand," in result.output
+    layers = weights.read_weights(output)
+    assert "block_12_project_bn" in layers
+    assert not [name for name in layers if name.startswith(("block_13", "block_16", "conv_1"))]
+
+
 def test_what_an_import_prints_is_a_spec(mobilenet, tmp_path):
     output = tmp_path / "out.h5"
     result = frcnn("weights", "import", mobilenet, "-a", "mobilenet_v2", "-o", output)
