@@ -14,9 +14,14 @@ from frcnn_core.anchors import Anchors
 from frcnn_core.archive import Archive
 from frcnn_core.detector import FasterRCNN
 from frcnn_core.errors import ModelFileError
+from frcnn_core.plugins import name_and_version
 from frcnn_core.preprocessing import Preprocessing
 
 PARTS = ("features", "rpn", "head")
+
+Provenance = tuple[dict[str, str], ...]
+"""A component each that had a part in a model: its ``kind`` and ``name``, the ``plugin`` (its entry
+point) it came from, and the ``distribution`` and ``version`` of that."""
 
 
 @dataclass
@@ -31,8 +36,8 @@ class Model:
     """E.g. ``resnet:18``, as in the spec."""
     spec: str
     """Text of the spec that the model was trained with."""
-    provenance: dict[str, str] = field(default_factory=dict)
-    """Which plugin drew the backbone: ``plugin`` and ``distribution``."""
+    provenance: Provenance = ()
+    """Which plugins made it."""
     progress: dict[str, Any] = field(default_factory=dict)
     """How far training got; see ``frcnn_core.training``."""
 
@@ -57,7 +62,7 @@ class Model:
                     "ratios": list(self.detector.anchors.ratios),
                 },
                 "regression_scale": list(self.detector.regression_scale),
-                "provenance": self.provenance,
+                "provenance": list(self.provenance),
                 "progress": self.progress,
             },
             spec=self.spec,
@@ -103,7 +108,7 @@ class Model:
                 preprocessing=Preprocessing.from_dict(manifest["preprocessing"]),
                 arch=manifest["arch"],
                 spec=archive.spec,
-                provenance=manifest["provenance"],
+                provenance=provenance_in(manifest),
                 progress=manifest["progress"],
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -124,6 +129,19 @@ class Model:
                     f"Weights {name}: expected {tuple(variable.shape)}, found {found}."
                 )
             variable.assign(weights[name])
+
+
+def provenance_in(manifest: Mapping[str, Any]) -> Provenance:
+    """Which plugins made the model of an archive, by its manifest."""
+    found = manifest.get("provenance", ())
+    if isinstance(found, dict):  # before there was a list, the backbone's plugin alone was told
+        if not found:
+            return ()
+        name = str(manifest.get("arch", "")).partition(":")[0]
+        distribution, version = name_and_version(found["distribution"])
+        origin = {"plugin": found["plugin"], "distribution": distribution, "version": version}
+        return ({"kind": "backbone", "name": name, **origin},)
+    return tuple(found)
 
 
 def restore_optimizer(

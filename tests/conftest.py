@@ -19,7 +19,16 @@ class Site:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def install(self, distribution: str, plugin: str, code: str, *, module: str = "") -> None:
+    def install(
+        self,
+        distribution: str,
+        plugin: str,
+        code: str,
+        *,
+        module: str = "",
+        requires: str = "",
+        api: str = "",
+    ) -> None:
         """Put in a distribution with one plugin.
 
         Args:
@@ -27,6 +36,8 @@ class Site:
             plugin: name of the entry point.
             code: of the module.
             module: its name; made from the distribution's unless given.
+            requires: what it says it needs, e.g. ``frcnn>=0.1``.
+            api: the version of the plugin API it says it is for, e.g. ``v1``.
         """
         name, version = distribution.split()
         module = module or f"plugin_of_{name.replace('-', '_')}"
@@ -35,15 +46,18 @@ class Site:
         info.mkdir()
         info.joinpath("METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+            + (f"Requires-Dist: {requires}\n" if requires else "")
         )
-        info.joinpath("entry_points.txt").write_text(f"[frcnn]\n{plugin} = {module}\n")
+        info.joinpath("entry_points.txt").write_text(
+            f"[frcnn]\n{plugin} = {module}\n" + (f"[frcnn.api]\nversion = {api}\n" if api else "")
+        )
 
     def plugins(self, **kwargs) -> Plugins:
         """What is in this folder, and nothing else."""
         found = [
             entry_point
             for distribution in distributions(path=[str(self.folder)])
-            for entry_point in distribution.entry_points
+            for entry_point in distribution.entry_points.select(group="frcnn")
         ]
         return Plugins(found, **kwargs)
 

@@ -16,16 +16,17 @@ LEVELS = (
     # 0: numpy at most.
     "errors structures files scoring original_pixels",
     # 1: what describes a component; neither TensorFlow nor protobuf.
-    "__init__ components hookspecs import_plan registry plugins options arch",
+    "__init__ components compatibility hookspecs import_plan registry plugins options arch "
+    "scaffold",
     # 2: the spec language; protobuf, no TensorFlow.
     "spec",
     # 3: the arithmetic; TensorFlow, no spec.
     "anchors boxes convolution folding layers losses matching preprocessing proposals roi_pooling",
     # 4: the detector, its data and its files.
-    "archive builtin checkpoints data detector drawing encryption formats keras_files model "
-    "precision sample_data status tensorboard triage weights",
+    "archive builtin checkpoints darknet_files data detector drawing encryption formats "
+    "keras_files model precision pruning sample_data status tensorboard torch_files triage weights",
     # 5: what is done with a detector.
-    "calibration evaluation inference testing training training_log",
+    "calibration conformance evaluation inference testing training training_log",
     # 6: the only place that knows specs, plugins and detectors at once.
     "assemble",
     # 7: the only place that prints.

@@ -1,37 +1,55 @@
-"""Every registered component passes the contract of its kind: it is tested by existing."""
+"""Every registered component passes the contract of its kind: it is tested by existing.
 
-from frcnn_core.options import required
+Of a backbone's variants the first is tested with the fast tests and a second one with the slow
+ones.  The others have more or wider layers and no new kind of them.  They are drawn here, without
+weights; `frcnn plugins check NAME` tests them in full, in about a minute for the largest.
+"""
+
+from itertools import chain
+
+import pytest
+
 from frcnn_core.plugins import KINDS, installed
-from frcnn_core.testing import (
-    BackboneContract,
-    ExporterContract,
-    LRScheduleContract,
-    MetricContract,
-    OptimizerContract,
-)
+from frcnn_core.testing.suites import suite
 
-CONTRACTS = {
-    "backbone": BackboneContract,
-    "lr_schedule": LRScheduleContract,
-    "optimizer": OptimizerContract,
-    "metric": MetricContract,
-    "exporter": ExporterContract,
-}
+SECOND = {"resnet": "50"}
+"""Where the second one to test is not the second in the list: bottlenecks begin at 50."""
 
 
-def _tests_of(kind: str, component) -> type:
-    """A class such as ``class TestResnet(BackboneContract): backbone = ResNet()``."""
-    fields = {kind.removeprefix("lr_"): component}
-    if kind == "backbone":
-        fields["slow_variants"] = component.variants[1:]
-    elif kind != "metric" and required(component.Options):
-        # Rates are the only options that first-party components demand.
-        fields["given"] = dict.fromkeys(required(component.Options), "0.01")
-    name = f"Test{component.name.title().replace('_', '')}{kind.title().replace('_', '')}"
-    return type(name, (CONTRACTS[kind],), fields)
+def variants_of(backbone) -> tuple[str, ...]:
+    """The variants to test in full: one that is fast, and a slow one if there are several."""
+    first, rest = backbone.variants[:1], backbone.variants[1:]
+    return first + ((SECOND.get(backbone.name, rest[0]),) if rest else ())
+
+
+def contract_of(kind: str, component) -> type:
+    if kind != "backbone":
+        return suite(kind, component)
+    variants = variants_of(component)
+    return suite(kind, component, only_variants=variants, slow_variants=variants[1:])
 
 
 for _kind in KINDS:
     for _entry in installed().registries[_kind.key]:
-        _tests = _tests_of(_kind.key, _entry.component)
-        globals()[_tests.__name__] = _tests
+        _contract = contract_of(_kind.key, _entry.component)
+        globals()[_contract.__name__] = _contract
+
+LEFT_OUT = chain.from_iterable(
+    [(entry.component, variant) for variant in entry.component.variants]
+    for entry in installed().backbones
+)
+
+
+@pytest.mark.parametrize(
+    "backbone, variant",
+    [
+        pytest.param(backbone, variant, id=f"{backbone.name}:{variant}")
+        for backbone, variant in LEFT_OUT
+        if variant not in variants_of(backbone)
+    ],
+)
+def test_a_variant_that_is_not_tested_in_full_can_be_drawn(backbone, variant):
+    parts = suite("backbone", backbone)().sketch(variant)
+    assert len(set(parts.names)) == len(parts.names)
+    assert parts.features.output.shape[-1] > 0
+    assert len(parts.head.output.shape) == 2

@@ -3,11 +3,12 @@
 import ast
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from frcnn_core import components, hookspecs, testing
+from frcnn_core import components, hookspecs, import_plan, testing
 from frcnn_core.plugins import KINDS
 
 ROOT = Path(__file__).parents[1]
@@ -94,6 +95,42 @@ def test_the_schedule_on_the_page_falls_from_the_base_rate_to_zero(monkeypatch):
     options = schedule.Options(base_lr=0.02)
     rates = [schedule.learning_rate(options, progress) for progress in (0.0, 0.5, 1.0)]
     assert rates == pytest.approx([0.02, 0.01, 0.0])
+
+
+def test_the_import_plan_on_the_page_fits_the_example(monkeypatch):
+    monkeypatch.syspath_prepend(TINYNET)
+    from frcnn_tinynet import TinyNet
+
+    (block,) = blocks(section("Weights from elsewhere"))
+    page = {"Backbone": TinyNet}
+    exec(block, page)
+    contract = type("Contract", (testing.BackboneContract,), {"backbone": page["TinyNet"]()})()
+    assert len(contract.backbone.import_plan("", "keras").units) == 5
+    contract.test_an_import_plan_covers_each_layer_with_weights_once_or_is_refused("", "keras")
+
+
+def test_the_libraries_on_the_page_are_those_of_the_code():
+    sentence = re.search(
+        r"`library` is one of(.*?)\. A network", section("Weights from elsewhere"), re.S
+    )
+    assert set(re.findall(r"`(\w+)`", sentence[1])) == set(import_plan.LIBRARIES)
+
+
+def test_the_report_on_the_page_is_of_checks_that_there_are():
+    (report,) = blocks(section("4. Install it and check it"), "text")
+    checks = re.findall(r"^  (\w.*) \.\.\. ", report, re.MULTILINE)
+    assert len(checks) == 4
+    assert all(
+        hasattr(testing.BackboneContract, f"test_{check.replace(' ', '_')}") for check in checks
+    )
+
+
+def test_the_page_tells_the_version_of_the_plugin_api():
+    assert f"has a version, now {hookspecs.API_VERSION}." in section("Versions")
+    (declared,) = blocks(section("Versions"), "toml")
+    assert tomllib.loads(declared) == {
+        "project": {"entry-points": {"frcnn.api": {"version": f"v{hookspecs.API_VERSION}"}}}
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -46,7 +46,7 @@ def test_everything_but_the_network_comes_back_too(model):
     model = replace(
         model,
         spec="random_seed: 7",
-        provenance={"plugin": "toy", "distribution": "toy 1.0"},
+        provenance=({"kind": "backbone", "name": "toy", "plugin": "toy"},),
         progress={"epoch": 3},
     )
     copy = Model.from_archive(model.to_archive())

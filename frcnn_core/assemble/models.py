@@ -8,12 +8,13 @@ import keras
 
 from frcnn_core import arch, archive, options
 from frcnn_core.anchors import Anchors
+from frcnn_core.assemble import provenance
 from frcnn_core.assemble.data import class_map, preprocessing
 from frcnn_core.assemble.values import plain
 from frcnn_core.components import Backbone
 from frcnn_core.detector import FasterRCNN, draw
 from frcnn_core.layers import BackboneConfig
-from frcnn_core.model import Model
+from frcnn_core.model import Model, provenance_in
 from frcnn_core.plugins import Plugins
 from frcnn_core.spec.load import Spec
 from frcnn_core.spec.training_pb2 import RegularizerConfig
@@ -92,7 +93,7 @@ def new_model(spec: Spec, plugins: Plugins) -> Model:
         preprocessing=preprocess,
         arch=config.arch,
         spec=spec.text,
-        provenance=_provenance(component, plugins),
+        provenance=provenance.record(plugins, [("backbone", component.name)]),
     )
 
 
@@ -101,19 +102,13 @@ def open_model(path: Path, key: str, plugins: Plugins, *, precision: str = "floa
 
     Raises:
         ModelFileError: the file cannot be read, or not with this key.
-        UnknownComponentError: the plugin that drew its backbone is not installed.
+        UnknownComponentError: the plugin that drew its backbone is not there; says what to install.
     """
     return from_archive(archive.read(path, key), plugins, path, precision)
 
 
 def from_archive(content: archive.Archive, plugins: Plugins, path: Path, precision: str) -> Model:
     name = str(content.manifest.get("arch", "")).partition(":")[0]
-    component = plugins.backbones.get(name, where=f"{path}")
+    made_by = provenance_in(content.manifest)
+    component = provenance.backbone_of(name, made_by, plugins, path)
     return Model.from_archive(content, precision=precision, custom_layers=component.custom_layers())
-
-
-def _provenance(component: Backbone, plugins: Plugins) -> dict[str, str]:
-    for entry in plugins.backbones:
-        if entry.component is component:
-            return {"plugin": entry.plugin, "distribution": entry.distribution}
-    return {}

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import click
 
+from frcnn_core.cli.plugins_check import KIND, check
+from frcnn_core.cli.plugins_new import new
 
-@click.command()
-@click.option(
-    "--kind",
-    type=click.Choice(["backbone", "lr_schedule", "optimizer", "metric", "exporter"]),
-    help="List one kind of component only.",
-)
+
+@click.group(invoke_without_command=True)
+@click.option("--kind", type=KIND, help="List one kind of component only.")
+@click.option("--time", "with_times", is_flag=True, help="How long each plugin takes to load.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def plugins(kind: str | None, as_json: bool) -> None:
-    """List the components a spec can name, and where each comes from."""
+@click.pass_context
+def plugins(ctx: click.Context, kind: str | None, with_times: bool, as_json: bool) -> None:
+    """List the components a spec can name, and where each comes from.
+
+    With a command after it: check a component, or begin a new one.
+    """
+    if ctx.invoked_subcommand:
+        if kind or with_times or as_json:
+            name = ctx.invoked_subcommand
+            raise click.UsageError(f"Give all flags after the command: frcnn plugins {name} ...")
+        return
     from frcnn_core.plugins import installed
 
     found = installed()
@@ -24,9 +33,15 @@ def plugins(kind: str | None, as_json: bool) -> None:
         for entry in registry
     ]
     if as_json:
-        _print_json(components, found)
+        _print_json(components, found, with_times)
+    elif with_times:
+        _print_times(components, found, kind)
     else:
         _print_table(components, found)
+
+
+plugins.add_command(check)
+plugins.add_command(new)
 
 
 def _describe(registry, entry) -> dict:
@@ -40,30 +55,77 @@ def _describe(registry, entry) -> dict:
         "summary": entry.component.summary,
         "missing": list(entry.missing),
         "clashes_with": [other.distribution for other in others],
+        "load_ms": _milliseconds(entry.seconds),
     }
 
 
-def _print_json(components: list[dict], found) -> None:
+def _milliseconds(seconds: float) -> float:
+    return round(1000 * seconds, 1)
+
+
+def _print_json(components: list[dict], found, with_times: bool) -> None:
     import json
 
-    absent = {
-        "broken": [vars(plugin) for plugin in found.broken],
-        "hidden": [vars(plugin) for plugin in found.hidden],
+    def told(values: dict) -> dict:
+        return {k: v for k, v in values.items() if with_times or k != "load_ms"}
+
+    def absent(plugin) -> dict:
+        return told(
+            {
+                "plugin": plugin.plugin,
+                "distribution": plugin.distribution,
+                "reason": plugin.reason,
+                "load_ms": _milliseconds(plugin.seconds),
+            }
+        )
+
+    listing = {
+        "components": [told(component) for component in components],
+        "broken": [absent(plugin) for plugin in found.broken],
+        "hidden": [absent(plugin) for plugin in found.hidden],
     }
-    click.echo(json.dumps({"components": components, **absent}, indent=2))
+    click.echo(json.dumps(listing, indent=2))
+
+
+def _print_times(components: list[dict], found, kind: str | None) -> None:
+    """A line per plugin, the slowest first.  What its modules import is in its time; what an
+    earlier plugin imported already is not."""
+    provided: dict[tuple[str, str, float], list[str]] = {}
+    for one in components:
+        plugin = (one["plugin"], one["distribution"], one["load_ms"])
+        provided.setdefault(plugin, []).append(one["name"])
+    rows = [
+        (milliseconds, plugin, distribution, ", ".join(names))
+        for (plugin, distribution, milliseconds), names in provided.items()
+    ]
+    if kind is None:
+        rows += [
+            (_milliseconds(one.seconds), one.plugin, one.distribution, "broken")
+            for one in found.broken
+        ]
+    rows.sort(reverse=True)
+    cells = [(f"{milliseconds:.1f} ms".rjust(10), *rest) for milliseconds, *rest in rows]
+    for line in _aligned(cells):
+        click.echo(line)
 
 
 def _print_table(components: list[dict], found) -> None:
-    rows = [_row(component) for component in components]
-    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:3]]
-    for row, component in zip(rows, components, strict=True):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        line = "  ".join([*cells, row[3]]).rstrip()
+    lines = _aligned([_row(component) for component in components])
+    for line, component in zip(lines, components, strict=True):
         click.secho(line, fg="red" if component["clashes_with"] else None)
     for plugin in found.hidden:
         click.echo(f"hidden: {plugin}")
     for plugin in found.broken:
         click.secho(f"broken: {plugin}", fg="red")
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Each row as a line, its cells under those of the row before."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _row(component: dict) -> tuple[str, str, str, str]:

@@ -4,11 +4,17 @@ class TestTinyNet(BackboneContract):
     backbone = TinyNet()
 """
 
-from frcnn_core.testing.backbone import BackboneContract
-from frcnn_core.testing.exporter import ExporterContract
-from frcnn_core.testing.lr_schedule import LRScheduleContract
-from frcnn_core.testing.metric import MetricContract
-from frcnn_core.testing.optimizer import OptimizerContract
+import pytest
+
+# Before they are imported: a failed `assert` of theirs then tells the values it compared.
+_KINDS = ("backbone", "component", "exporter", "lr_schedule", "metric", "optimizer")
+pytest.register_assert_rewrite(*(f"{__name__}.{kind}" for kind in _KINDS))
+
+from frcnn_core.testing.backbone import BackboneContract  # noqa: E402
+from frcnn_core.testing.exporter import ExporterContract  # noqa: E402
+from frcnn_core.testing.lr_schedule import LRScheduleContract  # noqa: E402
+from frcnn_core.testing.metric import MetricContract  # noqa: E402
+from frcnn_core.testing.optimizer import OptimizerContract  # noqa: E402
 
 __all__ = [
     "BackboneContract",

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
 
 from frcnn_core.components import Backbone
+from frcnn_core.errors import ModelFileError
+from frcnn_core.import_plan import LIBRARIES, ImportPlan
+from frcnn_core.options import parse
 from frcnn_core.testing.component import ComponentContract
 
+SEED = 1
+
 OPTIONAL_FIELDS = {
-    "use_pooling": (False, True),
-    "all_projections": (False, True),
-    "dropout_rate": (0.0, 0.25),
-    "drop_connect_rate": (0.0, 0.25),
-    "activation": ("", "relu"),
+    "use_pooling": True,
+    "all_projections": False,
+    "dropout_rate": 0.25,
+    "drop_connect_rate": 0.25,
+    "activation": "relu",
 }
-"""Fields of ``model_config`` that only some families honour, with two values to compare."""
+"""Fields of ``model_config`` that only some families honour, with a value other than usual."""
+
+TINY = 1e-6
+"""What float16 does not tell from 0.  A signal can fade to that where no batch was seen yet."""
+
+RATES = ("dropout_rate", "drop_connect_rate")
+"""Those that make training random."""
 
 
 class Parts(NamedTuple):
@@ -34,11 +48,18 @@ class Parts(NamedTuple):
     def layers(self) -> list:
         return [*self.features.layers, *self.head.layers]
 
+    @property
+    def names(self) -> list[str]:
+        return [layer.name for layer in self.layers]
+
 
 class BackboneContract(ComponentContract):
     """Subclass as ``class TestTinyNet(BackboneContract): backbone = TinyNet()``."""
 
     backbone: Backbone
+
+    only_variants: ClassVar[tuple[str, ...]] = ()
+    """Variants to test; all of them unless given."""
 
     slow_variants: ClassVar[tuple[str, ...]] = ()
     """Variants whose tests get pytest's mark ``slow``."""
@@ -53,7 +74,7 @@ class BackboneContract(ComponentContract):
                 pytest.param(variant, marks=pytest.mark.slow)
                 if variant in self.slow_variants
                 else variant
-                for variant in self._variants()
+                for variant in self.only_variants or self._variants()
             ]
             # Of class scope, so that the tests of one variant follow each other and share `parts`.
             metafunc.parametrize("variant", variants, scope="class")
@@ -64,189 +85,403 @@ class BackboneContract(ComponentContract):
         """The variant with default options, for tests that leave it as it is."""
         return cls().draw(variant)
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fixed(cls, variant) -> Parts:
+        """The same with ``freeze_bn``, and with gammas, betas and statistics all different.
+
+        Not by much: a deep network would blow up rounding together with the signal.
+        """
+        parts = cls().draw(variant, freeze_bn=True)
+        random = np.random.default_rng(SEED)
+        for norm in _norms(parts):
+            for weight in norm.weights:
+                weight.assign(weight + random.uniform(-0.1, 0.1, weight.shape))
+        return parts
+
     def draw(self, variant: str, *, channels: int = 3, **config: Any) -> Parts:
-        """The backbone as the detector would draw it.
+        """The backbone as the detector would draw it, with the weights of ``SEED``.
 
         Args:
             variant: one of the backbone's variants, or "".
             channels: of the images.
             config: fields of ``BackboneConfig``.
         """
+        import keras
+
         from frcnn_core.layers import BackboneConfig, draw_backbone
 
-        drawn = BackboneConfig(variant=variant, options=self.options(), **config)
+        drawn = BackboneConfig(**{"variant": variant, "options": self.options()} | config)
+        keras.utils.set_random_seed(SEED)
         return Parts(*draw_backbone(self.backbone, drawn, channels=channels))
+
+    def sketch(self, variant: str, **given: Any) -> Parts:
+        """``draw`` without weights: much cheaper, for what can be read off the graph."""
+        from frcnn_core.testing.sketch import sketch
+
+        return sketch(lambda: self.draw(variant, **given))
+
+    # Shapes
 
     @pytest.mark.parametrize("height, width", [(128, 128), (129, 145)])
     def test_the_stride_is_16_for_any_image_size(self, variant, parts, height, width):
-        cells = parts.features(np.zeros((1, height, width, 3), "float32")).shape[1:3]
-        assert tuple(cells) == (math.ceil(height / 16), math.ceil(width / 16))
+        cells = tuple(parts.features(np.zeros((1, height, width, 3), "float32")).shape[1:3])
+        expected = (math.ceil(height / 16), math.ceil(width / 16))
+        assert cells == expected, f"the map has {cells} cells, not {expected}"
+
+    def test_one_graph_takes_images_of_any_size(self, variant, parts):
+        import tensorflow as tf
+
+        from frcnn_core import folding
+
+        left_open = tuple(parts.features.output.shape[1:3])
+        assert left_open == (None, None), f"the map's size is fixed to {left_open}"
+        # As detection, validation and exports run it.
+        compiled = tf.function(
+            lambda images: folding.run(parts.features, images, training=False),
+            input_signature=[tf.TensorSpec((None, None, None, 3))],
+            autograph=False,
+        )
+        for height, width in ((64, 96), (81, 65)):
+            images = _noise((1, height, width, 3))
+            _assert_close(compiled(images), parts.features(images), 1e-3)
 
     def test_the_number_of_feature_channels_is_known(self, variant, parts):
-        assert parts.features.output.shape[-1] is not None
+        assert parts.features.output.shape[-1] is not None, "the head cannot be drawn without it"
 
-    @pytest.mark.parametrize("pool_size_2x", [False, True])
-    def test_the_head_gives_one_vector_per_roi(self, variant, pool_size_2x):
-        head = self.draw(variant, pool_size_2x=pool_size_2x).head
-        assert len(head.output.shape) == 2
+    def test_the_head_gives_one_vector_per_roi(self, variant, parts):
+        head = parts.head
+        _assert_vectors(head)
         rois = np.zeros((3, *head.input.shape[1:]), "float32")
         assert tuple(head(rois).shape) == (3, head.output.shape[-1])
 
-    def test_grayscale_images_are_accepted(self, variant):
-        features = self.draw(variant, channels=1).features
-        assert features(np.zeros((1, 64, 64, 1), "float32")).shape[-1] == features.output.shape[-1]
+    def test_the_head_takes_crops_of_another_size(self, variant):
+        _assert_vectors(self.sketch(variant, pool_size=4).head)
 
-    def test_layer_names_are_the_same_in_every_drawing(self, variant, parts):
-        names = [layer.name for layer in parts.layers]
-        assert names == [layer.name for layer in self.draw(variant).layers]
+    def test_the_head_halves_crops_of_twice_the_size(self, variant, parts):
+        doubled = self.sketch(variant, pool_size_2x=True).head
+        assert doubled.input.shape[1:3] == (14, 14)
+        ends, usual = doubled.output.shape, parts.head.output.shape
+        assert ends == usual, f"with pool_size_2x it ends in {ends}, and without in {usual}"
+
+    def test_grayscale_images_are_accepted(self, variant, parts):
+        gray = self.sketch(variant, channels=1).features
+        assert gray.output.shape == parts.features.output.shape, "they make another map"
+
+    # Layers
 
     def test_no_two_layers_have_one_name(self, variant, parts):
-        names = [layer.name for layer in parts.layers]
-        assert len(set(names)) == len(names)
+        assert not _repeated(parts.names), "a weights file could not tell them apart"
+
+    def test_the_same_seed_draws_the_same_layers_and_weights(self, variant, parts):
+        again = self.draw(variant)
+        renamed = [pair for pair in zip(parts.names, again.names, strict=True) if len({*pair}) > 1]
+        assert not renamed, "a layer without a name of its own gets another one in every drawing"
+        different = [
+            one.path
+            for first, second in zip(parts, again, strict=True)
+            for one, other in zip(first.weights, second.weights, strict=True)
+            if not np.array_equal(one, other)
+        ]
+        assert not different, "weights do not follow from the seed"
 
     def test_each_freeze_id_freezes_layers_of_its_own(self, variant, parts):
         assert not _frozen(parts), "layers are frozen that no freeze id asked for"
         seen: set[str] = set()
         for block in self.backbone.freeze_ids:
-            frozen = _frozen(self.draw(variant, freeze_blocks=frozenset({block})))
+            frozen = _frozen(self.sketch(variant, freeze_blocks=frozenset({block})))
             assert frozen, f"freezing block {block} froze nothing"
             assert not frozen & seen, f"block {block} froze layers of another block"
             seen |= frozen
 
-    def test_freeze_bn_keeps_the_statistics_and_trains_gamma_and_beta(self, variant):
-        parts = self.draw(variant, freeze_bn=True)
-        for model, norms, before in _statistics(parts):
-            model(_noise(model), training=True)
-            for norm, mean in zip(norms, before, strict=True):
-                np.testing.assert_array_equal(norm.moving_mean.numpy(), mean, norm.name)
-                assert len(norm.trainable_weights) == 2, f"{norm.name} does not train"
-
-    def test_without_freeze_bn_the_statistics_move(self, variant):
-        parts = self.draw(variant, freeze_bn=False)
-        for model, norms, before in _statistics(parts):
-            model(_noise(model), training=True)
-            for norm, mean in zip(norms, before, strict=True):
-                assert (norm.moving_mean.numpy() != mean).any(), f"{norm.name} is frozen"
-
-    def test_the_gradient_reaches_every_weight(self, variant, parts):
-        import tensorflow as tf
-
-        for model in parts:
-            with tf.GradientTape() as tape:
-                outputs = model(_noise(model), training=True)
-                loss = tf.reduce_mean(tf.square(outputs - 1.0))
-            variables = [variable.value for variable in model.trainable_variables]
-            gradients = tape.gradient(loss, variables)
-            paths = [variable.path for variable in model.trainable_variables]
-            cut_off = [p for p, g in zip(paths, gradients, strict=True) if g is None]
-            assert not cut_off, f"no gradient reaches {cut_off}"
-            assert np.abs(gradients[0].numpy()).max() > 0, f"{paths[0]} does not learn"
-
-    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-    def test_mixed_precision_stays_finite_and_close(self, variant, parts, policy):
-        import keras
-
-        before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(policy)
-        try:
-            mixed_parts = self.draw(variant)
-        finally:
-            keras.config.set_dtype_policy(before)
-        for exact, mixed in zip(parts, mixed_parts, strict=True):
-            mixed.set_weights(exact.get_weights())
-            inputs = _noise(exact)
-            expected = np.asarray(exact(inputs), "float32")
-            answer = np.asarray(mixed(inputs), "float32")
-            assert np.isfinite(answer).all()
-            assert np.abs(answer - expected).max() <= 0.1 * np.abs(expected).max()
-
-    def test_config_and_weights_restore_the_same_function(self, variant, parts):
-        import keras
-
-        for model in parts:
-            copy = keras.models.model_from_json(
-                model.to_json(), custom_objects=self.backbone.custom_layers()
-            )
-            copy.set_weights(model.get_weights())
-            inputs = _noise(model)
-            np.testing.assert_allclose(copy(inputs), model(inputs), rtol=1e-5, atol=1e-6)
-
-    @pytest.mark.parametrize("training", [False, True])
-    def test_running_it_with_folded_convolutions_gives_the_same(self, variant, training):
-        from frcnn_core import folding
-
-        for model, norms, _ in _statistics(self.draw(variant, freeze_bn=True)):
-            random = np.random.default_rng(0)
-            for norm in norms:
-                for weight in norm.weights:
-                    weight.assign(random.uniform(0.5, 1.5, weight.shape))
-            inputs = _noise(model)
-            expected = model(inputs, training=False).numpy()
-            answer = folding.run(model, inputs, training=training).numpy()
-            np.testing.assert_allclose(answer, expected, atol=1e-4 * np.abs(expected).max())
+    def test_use_bias_gives_convolutions_a_bias_and_renames_no_layer(self, variant):
+        plain, biased = self.sketch(variant), self.sketch(variant, use_bias=True)
+        assert biased.names == plain.names
+        without = _without_bias(plain)
+        assert not without or without - _without_bias(biased), "use_bias gives none of them a bias"
 
     def test_every_convolution_and_dense_kernel_is_regularized(self, variant):
         import keras
 
-        parts = self.draw(variant, kernel_regularizer=keras.regularizers.L2(0.5))
+        parts = self.sketch(variant, kernel_regularizer=keras.regularizers.L2(0.5))
         regularized = (keras.layers.Conv2D, keras.layers.Dense)
         without = [
             layer.name
             for layer in parts.layers
             if isinstance(layer, regularized) and layer.kernel_regularizer is None
         ]
-        assert not without, f"the spec's regularizer does not reach {without}"
+        assert not without, "the spec's regularizer does not reach them"
 
     def test_fields_it_does_not_honour_leave_the_graph_as_it_is(self, variant):
-        for field in OPTIONAL_FIELDS.keys() - self.backbone.honours:
-            assert not self._changes(variant, field), (
-                f"{field} changes the graph: add it to honours"
-            )
+        ignored = OPTIONAL_FIELDS.keys() - self.backbone.honours
+        changing = self._changing(variant, ignored)
+        assert not changing, "they change the graph: add them to honours"
 
     def test_fields_it_honours_change_the_graph_of_some_variant(self):
-        for field in self.backbone.honours:
-            assert any(self._changes(variant, field) for variant in self._variants()), (
-                f"{field} is among honours and changes nothing"
-            )
+        left = set(self.backbone.honours)
+        for variant in self._variants():
+            left -= self._changing(variant, left)
+        assert not left, "they are among honours and change nothing"
 
     def test_unprunable_names_layers(self):
-        names: set[str] = set()
-        for variant in self._variants() if self.backbone.unprunable else ():
-            names |= {layer.name for layer in self.draw(variant).layers}
-        assert set(self.backbone.unprunable) <= names
+        left = set(self.backbone.unprunable)
+        for variant in self._variants():
+            left -= set(self.sketch(variant).names) if left else set()
+        assert not left, "no variant has such layers"
+
+    def test_channels_can_be_pruned(self, variant, fixed):
+        """Half of every channel group goes; what is left computes what the whole network does
+        where nothing reads the others."""
+        import keras
+
+        from frcnn_core.pruning import find_channels, positions, rebuild
+
+        # In a detector, predictors read the head's vector.
+        read = keras.layers.Dense(3, name="predictor_of_the_contract")(fixed.head.output)
+        parts = {"features": fixed.features, "head": keras.Model(fixed.head.input, read)}
+        channels = find_channels(parts, fixed=self.backbone.unprunable)
+        # At random: layers that should lose the same channels, and do not, add up other numbers.
+        random = np.random.default_rng(SEED)
+        keep = {
+            group: np.sort(random.permutation(group.size)[: (group.size + 1) // 2])
+            for group in channels.groups
+            if group.prunable
+        }
+        assert keep, {group.layers: group.reason for group in channels.groups}
+        pruned = rebuild(parts, channels, keep, custom_layers=self.backbone.custom_layers())
+        left = positions(channels.inputs[f"head/{parts['head'].layers[0].name}"], keep)
+
+        whole = {name: self._rebuilt(part, "float32") for name, part in parts.items()}
+        for path in channels.inputs.keys() & channels.outputs.keys():
+            name, *inner = path.split("/")
+            layer = whole[name]
+            for step in inner:
+                layer = layer.get_layer(step)
+            if layer.weights:
+                kernel, rows = layer.kernel, positions(channels.inputs[path], keep)
+                gone = np.setdiff1d(np.arange(kernel.shape[-2]), rows)
+                values = kernel.numpy()
+                values[..., gone, :] = 0
+                kernel.assign(values)
+
+        images, crops = map(_noise_for, parts.values())
+        for answer, expected in (
+            (pruned["features"](images), np.asarray(whole["features"](images))[..., left]),
+            (pruned["head"](crops[..., left]), whole["head"](crops)),
+        ):
+            assert np.abs(expected).max() > 0, "no signal comes through"
+            _assert_close(answer, expected, 1e-3)
+
+    @pytest.mark.parametrize("library", LIBRARIES)
+    def test_an_import_plan_covers_each_layer_with_weights_once_or_is_refused(
+        self, variant, library
+    ):
+        try:
+            plan = self.backbone.import_plan(variant, library)
+        except ModelFileError as refusal:
+            assert str(refusal), "a refusal has to say why"
+            return
+        assert isinstance(plan, ImportPlan)
+        given = {**self.given, **plan.backbone_options}
+        options = parse(self._options_type(), given, where="plan")
+        parts = self.sketch(variant, options=options, **plan.model_config)
+        covered = [name for unit in plan.units for name in (unit.layer, unit.norm) if name]
+        theirs = [name for unit in plan.units for name in (unit.their_layer, unit.their_norm)]
+        assert not _repeated(covered), "they would be filled twice"
+        assert not _repeated(name for name in theirs if name), "they would be used twice"
+        weighted = {layer.name for layer in parts.layers if layer.weights}
+        assert not weighted - set(covered), "layers with weights that the plan leaves out"
+        assert not set(covered) - weighted, "the plan names what is no layer with weights"
+
+    # Training
+
+    def test_freeze_bn_keeps_the_statistics_and_trains_gamma_and_beta(self, variant, fixed):
+        before = _statistics(fixed)
+        for model in fixed:
+            model(_noise_for(model), training=True)
+        assert not _moved(fixed, before), "their statistics moved"
+        stiff = [norm.name for norm in _norms(fixed) if len(norm.trainable_weights) < 2]
+        assert not stiff, "their gamma and beta do not train"
+
+    def test_without_freeze_bn_the_statistics_move(self, variant, parts):
+        with _put_back(parts):
+            before = _statistics(parts)
+            for model in parts:
+                model(_noise_for(model), training=True)
+            still = before.keys() - _moved(parts, before)
+            assert not still, "their statistics stayed as they were"
+
+    def test_the_gradient_reaches_every_layer(self, variant, parts):
+        with _put_back(parts):
+            _stir(parts)
+            for model in parts:
+                gradients = _gradients(model)
+                cut_off = [path for path, value in gradients.items() if value is None]
+                assert not cut_off, "no gradient reaches them"
+                broken = [path for path, value in gradients.items() if not np.isfinite(value).all()]
+                assert not broken, "their gradient is no finite number"
+                dead = [
+                    layer.name
+                    for layer in model.layers
+                    if layer.trainable_variables
+                    and not any(gradients[v.path].any() for v in layer.trainable_variables)
+                ]
+                assert not dead, "they do not learn: every gradient is 0"
+
+    def test_what_is_random_in_training_follows_from_the_seed(self, variant, parts):
+        import keras
+
+        rates = dict.fromkeys(self.backbone.honours & set(RATES), 0.25)
+        parts = self.draw(variant, **rates) if rates else parts
+        for model in parts:
+            answers = []
+            for _ in range(2):
+                with _put_back(parts):
+                    keras.utils.set_random_seed(SEED)
+                    answers.append(model(_noise_for(model), training=True))
+            _assert_close(*answers, 1e-4)
+
+    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+    def test_mixed_precision_stays_finite_and_close(self, variant, parts, policy):
+        for exact in parts:
+            mixed = self._rebuilt(exact, policy)
+            inputs = _noise_for(exact)
+            answer = np.asarray(mixed(inputs), "float32")
+            assert np.isfinite(answer).all(), "too large for it"
+            _assert_close(answer, exact(inputs), 0.1, at_least=TINY)
+
+    # Files and speed
+
+    def test_config_and_weights_restore_the_same_function(self, variant, parts):
+        for model in parts:
+            inputs = _noise_for(model)
+            _assert_close(self._rebuilt(model, "float32")(inputs), model(inputs), 1e-5)
+
+    @pytest.mark.parametrize("training", [False, True])
+    def test_running_it_with_folded_convolutions_gives_the_same(self, variant, fixed, training):
+        from frcnn_core import folding
+
+        for model in fixed:
+            inputs = _noise_for(model)
+            with _put_back(fixed):
+                expected = model(inputs, training=training)
+            with _put_back(fixed):  # with the same random numbers
+                answer = folding.run(model, inputs, training=training)
+            _assert_close(answer, expected, 1e-4)
 
     def _variants(self) -> tuple[str, ...]:
         return self.backbone.variants or ("",)
 
-    def _changes(self, variant: str, field: str) -> bool:
-        first, second = (
-            [
-                json.dumps(part.get_config(), default=str)
-                for part in self.draw(variant, **{field: value})
-            ]
-            for value in OPTIONAL_FIELDS[field]
+    def _changing(self, variant: str, fields: set[str]) -> set[str]:
+        """Those of ``OPTIONAL_FIELDS`` that change the variant's graph."""
+        usual = self._graph(variant) if fields else ""
+        return {
+            field
+            for field in fields
+            if self._graph(variant, **{field: OPTIONAL_FIELDS[field]}) != usual
+        }
+
+    def _graph(self, variant: str, **config: Any) -> str:
+        parts = self.sketch(variant, **config)
+        return json.dumps([part.get_config() for part in parts], default=str)
+
+    def _rebuilt(self, model: Any, policy: str) -> Any:
+        """The model as frcnn loads it from a file, in another precision."""
+        import keras
+
+        from frcnn_core.model import with_precision
+
+        copy = keras.models.model_from_json(
+            with_precision(model.to_json(), policy), custom_objects=self.backbone.custom_layers()
         )
-        return first != second
+        for variable, source in zip(copy.weights, model.weights, strict=True):
+            variable.assign(source)
+        return copy
+
+
+def _assert_vectors(head: Any) -> None:
+    shape = head.output.shape
+    assert len(shape) == 2 and shape[-1] is not None, f"the head ends in {shape}, not in (RoIs, D)"
+
+
+def _repeated(names) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def _frozen(parts: Parts) -> set[str]:
     return {layer.name for layer in parts.layers if not layer.trainable}
 
 
-def _statistics(parts: Parts) -> list[tuple]:
-    """Of each model: itself, its normalisation layers, and their moving means as they are now."""
+def _without_bias(parts: Parts) -> set[str]:
+    """Convolutions, of either kind, that have none."""
     import keras
 
-    found = []
+    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    return {layer.name for layer in parts.layers if isinstance(layer, kinds) and not layer.use_bias}
+
+
+def _norms(parts: Parts) -> list:
+    import keras
+
+    return [layer for layer in parts.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def _statistics(parts: Parts) -> dict[str, np.ndarray]:
+    """The moving means by layer."""
+    return {norm.name: norm.moving_mean.numpy() for norm in _norms(parts)}
+
+
+def _moved(parts: Parts, before: dict[str, np.ndarray]) -> set[str]:
+    after = _statistics(parts)
+    return {name for name, mean in before.items() if (after[name] != mean).any()}
+
+
+def _gradients(model: Any) -> dict[str, np.ndarray | None]:
+    """Of a loss on noise, for each trainable weight by its path."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(_noise_for(model), training=True) - 1.0))
+    variables = model.trainable_variables
+    gradients = tape.gradient(loss, [variable.value for variable in variables])
+    return {
+        variable.path: None if gradient is None else np.asarray(gradient)
+        for variable, gradient in zip(variables, gradients, strict=True)
+    }
+
+
+def _stir(parts: Parts) -> None:
+    """Move what starts at 0, such as the last gamma of a branch, and hides what is before it."""
+    random = np.random.default_rng(SEED)
     for model in parts:
-        norms = [
-            layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)
-        ]
-        found.append((model, norms, [norm.moving_mean.numpy() for norm in norms]))
-    return found
+        for variable in model.trainable_variables:
+            if variable.ndim <= 1:
+                variable.assign(variable + random.uniform(0.05, 0.15, variable.shape))
 
 
-def _noise(model: Any) -> np.ndarray:
+@contextmanager
+def _put_back(parts: Parts) -> Iterator[None]:
+    """Undo changes of all but the kernels: statistics, gammas, betas, biases and random states."""
+    small = [v for model in parts for v in model.variables if v.ndim <= 1]
+    values = [variable.numpy() for variable in small]
+    try:
+        yield
+    finally:
+        for variable, value in zip(small, values, strict=True):
+            variable.assign(value)
+
+
+def _noise_for(model: Any) -> np.ndarray:
     """Two inputs of unit variance; 64 by 64 pixels where the size is free."""
-    shape = [2, *(64 if side is None else side for side in model.input.shape[1:])]
+    return _noise([2, *(64 if side is None else side for side in model.input.shape[1:])])
+
+
+def _noise(shape: Any) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape, "float32")
+
+
+def _assert_close(answer: Any, expected: Any, tolerance: float, *, at_least: float = 0.0) -> None:
+    """Equal up to a part of the largest value, or up to ``at_least``."""
+    answer, expected = np.asarray(answer, "float32"), np.asarray(expected, "float32")
+    allowed = max(tolerance * np.abs(expected).max(), at_least)
+    np.testing.assert_allclose(answer, expected, rtol=0, atol=allowed)

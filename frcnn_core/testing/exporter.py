@@ -35,7 +35,7 @@ class ExporterContract(ComponentContract):
         missing = Registered(cls.exporter, plugin="", distribution="").missing
         if missing:
             pytest.skip(f"{cls.exporter.name} needs {', '.join(missing)}")
-        model, folder = _small_model(), tmp_path_factory.mktemp("exported")
+        model, folder = small_model(), tmp_path_factory.mktemp("exported")
         folder.joinpath("somebody_elses.txt").write_text("keep me")
         written = cls.exporter.export(
             model,
@@ -54,6 +54,13 @@ class ExporterContract(ComponentContract):
         _, folder, written = exported
         assert set(folder.iterdir()) == {*written, folder / "somebody_elses.txt"}
         assert folder.joinpath("somebody_elses.txt").read_text() == "keep me"
+
+    def test_the_model_is_left_as_it_was(self, exported):
+        model, _, _ = exported
+        before, after = small_model().to_archive(), model.to_archive()
+        assert after.parts == before.parts
+        for name, weights in before.weights.items():
+            np.testing.assert_array_equal(after.weights[name], weights, name)
 
     def test_it_recognises_what_it_wrote_and_nothing_else(self, exported):
         _, folder, written = exported
@@ -93,8 +100,8 @@ class _Smallest(Backbone):
         return keras.layers.GlobalAveragePooling2D(name="average")(rois)
 
 
-def _small_model():
-    """A detector of two classes with random weights."""
+def small_model():
+    """A detector of two classes with random weights, the same ones every time."""
     import keras
 
     from frcnn_core.anchors import Anchors

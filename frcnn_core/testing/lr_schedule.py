@@ -28,7 +28,7 @@ class LRScheduleContract(ComponentContract):
 
     def test_every_rate_is_a_finite_number_and_none_is_negative(self):
         for rate in self.rates():
-            assert isinstance(rate, float | int)
+            assert isinstance(rate, float | int), f"{rate!r} is a {type(rate).__name__}"
             assert math.isfinite(rate) and rate >= 0
 
     def test_some_rate_is_larger_than_zero(self):

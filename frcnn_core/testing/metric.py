@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from frcnn_core.components import Metric, MetricResult
+from frcnn_core.components import Accumulator, Metric, MetricResult
 from frcnn_core.structures import GroundTruth, ImageDetections
 from frcnn_core.testing.component import ComponentContract
 
@@ -23,11 +23,18 @@ class MetricContract(ComponentContract):
     def component(self) -> Metric:
         return self.metric
 
-    def score(self, images: list[tuple[GroundTruth, ImageDetections]]) -> MetricResult:
-        accumulator = self.metric.start(CLASS_NAMES, iou_thresholds=(0.5,), score_threshold=0.5)
+    def score(
+        self,
+        images: list[tuple[GroundTruth, ImageDetections]],
+        class_names: tuple[str, ...] = CLASS_NAMES,
+    ) -> MetricResult:
+        accumulator = self.start(class_names)
         for truth, detections in images:
             accumulator.update(truth, detections)
         return accumulator.result()
+
+    def start(self, class_names: tuple[str, ...] = CLASS_NAMES) -> Accumulator:
+        return self.metric.start(class_names, iou_thresholds=(0.5,), score_threshold=0.5)
 
     def test_perfect_detections_score_1(self):
         images = [(truth, _found(truth)) for truth in _scenes()]
@@ -49,6 +56,39 @@ class MetricContract(ComponentContract):
         images = [(truth, _found(truth)) for truth in found]
         images += [(truth, _nothing()) for truth in missed]
         assert 0 < self.score(images).primary < 1
+
+    def test_a_class_that_no_image_has_does_not_lower_the_score(self):
+        images = [(truth, _found(truth)) for truth in _scenes()]
+        assert self.score(images, (*CLASS_NAMES, "tram")).primary == pytest.approx(1.0)
+
+    def test_a_missed_object_marked_as_difficult_does_not_lower_the_score(self):
+        images = [
+            (truth._replace(difficult=np.array([False, index == 0])), _found(truth, count))
+            for index, (truth, count) in enumerate(zip(_scenes(), (1, 2, 2, 2), strict=True))
+        ]
+        assert self.score(images).primary == pytest.approx(1.0)
+
+    def test_proposals_may_be_unknown(self):
+        images = [(truth, _found(truth)._replace(proposals=None)) for truth in _scenes()]
+        assert self.score(images).primary == pytest.approx(1.0)
+
+    def test_two_at_a_time_do_not_mix(self):
+        one, other = self.start(), self.start()
+        for truth in _scenes():
+            one.update(truth, _found(truth))
+            other.update(truth, _nothing())
+        assert one.result().primary == pytest.approx(1.0)
+        assert other.result().primary == 0
+
+    def test_what_it_is_given_is_left_as_it_was(self):
+        """Several metrics are given the same arrays."""
+        truth = _scenes()[0]
+        given = (truth, _shifted(_found(truth), 1))
+        arrays = [column for one in given for column in one if isinstance(column, np.ndarray)]
+        before = [array.copy() for array in arrays]
+        self.score([given])
+        for array, copy in zip(arrays, before, strict=True):
+            np.testing.assert_array_equal(array, copy)
 
     def test_the_order_of_the_images_does_not_matter(self):
         images = [(truth, _shifted(_found(truth), by)) for by, truth in enumerate(_scenes())]
@@ -86,11 +126,12 @@ def _scenes() -> list[GroundTruth]:
     return scenes
 
 
-def _found(truth: GroundTruth) -> ImageDetections:
-    """Every object detected exactly, with scores that are all different between images."""
+def _found(truth: GroundTruth, count: int = 2) -> ImageDetections:
+    """The first objects detected exactly, with scores that are all different between images."""
     index = int(truth.name.partition(".")[0])
     scores = np.array([0.9, 0.8], "float32") - 0.05 * index
-    return ImageDetections(truth.boxes.copy(), scores, truth.classes.copy(), truth.boxes.copy())
+    boxes, classes = truth.boxes[:count].copy(), truth.classes[:count].copy()
+    return ImageDetections(boxes, scores[:count], classes, truth.boxes.copy())
 
 
 def _shifted(detections: ImageDetections, pixels: float) -> ImageDetections:

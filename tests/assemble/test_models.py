@@ -38,7 +38,7 @@ def test_a_model_is_drawn_as_the_spec_says(tmp_path):
     assert model.class_names == ("blue", "red")
     assert model.arch == "toy"
     assert model.spec == spec.text
-    assert model.provenance["plugin"] == "toy"
+    assert [entry["name"] for entry in model.provenance] == ["toy"]
     features = model.detector.features
     assert [features.get_layer(f"conv{i}").trainable for i in range(4)] == [True, False, True, True]
     assert features.get_layer("conv2").use_bias

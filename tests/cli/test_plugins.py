@@ -131,3 +131,229 @@ def test_listing_takes_under_0_3_seconds(words):
         return time.perf_counter() - start
 
     assert any(seconds() < 0.3 for _ in range(20))
+
+
+# Times ----------------------------------------------------------------------------------------
+
+
+def test_load_times_are_listed_the_slowest_first(site):
+    site.install("acme-net 1.2", "acme", "import time; time.sleep(0.05)\n" + NETWORK)
+    site.install("bits 2.0", "bits", "import time; time.sleep(0.1)\nimport timm_that_is_not_there")
+    first, second, *rest = plugins(site, "--time").splitlines()
+    assert first.split()[1:] == ["ms", "bits", "bits", "2.0", "broken"]
+    assert second.split()[1:] == ["ms", "acme", "acme-net", "1.2", "net"]
+    times = [float(line.split()[0]) for line in (first, second, *rest)]
+    assert times[0] >= 100 and times[1] >= 50
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_plugin_of_several_components_is_listed_once(site):
+    lines = plugins(site, "--time", "--kind", "lr_schedule").splitlines()
+    (line,) = [line for line in lines if "lr_schedules" in line]
+    assert line.endswith("cosine, soft_start, step")
+
+
+def test_json_has_the_times_when_asked_for(site):
+    site.install("bits 2.0", "bits", "import timm_that_is_not_there")
+    with_times, without = (json.loads(plugins(site, "--json", *w)) for w in (["--time"], []))
+    assert all(one["load_ms"] > 0 for one in with_times["components"] + with_times["broken"])
+    assert not any("load_ms" in one for one in without["components"] + without["broken"])
+
+
+def test_flags_of_the_listing_before_another_command_are_refused():
+    result = CliRunner().invoke(main, ["plugins", "--time", "check", "cosine"])
+    assert result.exit_code == 2
+    assert "Give all flags after the command: frcnn plugins check ..." in result.stderr
+
+
+# check ----------------------------------------------------------------------------------------
+
+SCHEDULE = """
+from dataclasses import dataclass, field
+from typing import Literal
+from frcnn_core import LRSchedule, hookimpl
+
+class Power(LRSchedule):
+    name = "power"
+    summary = "for tests"
+    requires = ()
+
+    @dataclass(frozen=True)
+    class Options:
+        base_lr: float = field(metadata={"help": "First rate."})
+        power: int = field(metadata={"help": "1 is a straight line."})
+        form: Literal["left", "done"] = field(metadata={"help": "Power of what."})
+        steps: int | None = field(metadata={"help": "Not used."})
+
+        def __post_init__(self):
+            if self.power < 1:
+                raise ValueError(f"power: {self.power} is not 1 or more.")
+
+    def learning_rate(self, options, progress):
+        return options.base_lr * (1 - progress) ** options.power
+
+@hookimpl
+def frcnn_register_lr_schedules():
+    return [Power()]
+"""
+
+
+def check(site, *words, **environment):
+    """Exit code, what was printed, and what was printed as an error."""
+    command = "from frcnn_core.cli import main; main()"
+    run = site.run("-c", command, "plugins", "check", *words, **environment)
+    return run.returncode, run.stdout, run.stderr
+
+
+def test_a_component_that_keeps_its_contract_passes(site):
+    site.install("acme 1.2", "acme", SCHEDULE)
+    code, report, errors = check(site, "power")
+    assert (code, errors) == (0, "")
+    first, *checks, last = report.splitlines()
+    assert first == "LR schedule power, from acme 1.2"
+    assert "  some rate is larger than zero ... ok" in checks
+    assert all(line.endswith(" ... ok") for line in checks)
+    assert last == f"power: {len(checks)} checks: {len(checks)} ok."
+
+
+def test_one_that_does_not_is_told_what_failed_and_exits_with_2(site):
+    site.install("acme 1.2", "acme", SCHEDULE.replace("(1 - progress)", "(0.5 - progress)"))
+    code, report, errors = check(site, "power")
+    assert (code, errors) == (2, "")
+    assert "none is negative ... FAILED\n      " in report
+    assert report.splitlines()[-1] == "power: 6 checks: 5 ok, 1 failed."
+
+
+def test_the_same_failure_is_told_once(site):
+    site.install("acme 1.2", "acme", SCHEDULE.replace("return options", "return option"))
+    _, report, _ = check(site, "power")
+    assert report.count("NameError: name 'option' is not defined") == 1
+    assert report.count("FAILED, as above") == 2
+
+
+def test_options_can_be_given(site):
+    site.install("acme 1.2", "acme", SCHEDULE)
+    assert check(site, "power", "--option", "power=3", "--option", "base_lr=0.5")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--option", "power=0"], "power.power: 0 is not 1 or more."),
+        (["--option", "powr=2"], "power.powr: unknown option. Did you mean 'power'?"),
+        (["--option", "power"], "--option power: write NAME=VALUE."),
+        (["--variant", "s"], "power has no variant 's'. It has none."),
+        (["--kind", "backbone"], "no backbone is called 'power'."),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(site, words, message):
+    site.install("acme 1.2", "acme", SCHEDULE)
+    code, report, errors = check(site, "power", *words)
+    assert (code, report) == (2, "")
+    assert message in errors
+
+
+def test_an_option_that_cannot_be_made_up_is_asked_for(site):
+    site.install("acme 1.2", "acme", SCHEDULE.replace("power: int", "power: str"))
+    code, _, errors = check(site, "power")
+    assert code == 2
+    assert "power cannot be tested without some of its options: add --option power=VALUE" in errors
+
+
+def test_a_variant_that_is_not_there_is_told_with_those_that_are(site):
+    site.install("acme-net 1.2", "acme", NETWORK)
+    _, _, errors = check(site, "net", "--variant", "xl")
+    assert "net has no variant 'xl'. Choose from: s, l." in errors
+
+
+def test_missing_modules_are_told(site):
+    site.install("acme-net 1.2", "acme", NETWORK)
+    code, _, errors = check(site, "net")
+    assert code == 2
+    assert "net needs timm_that_is_not_there, which this Python lacks." in errors
+
+
+EXPORTER = """
+from frcnn_core import Exporter, hookimpl
+
+class Uff(Exporter):
+    name = "uff"
+    summary = "for tests"
+    requires = ("uff_that_is_not_there",)
+
+    def export(self, model, output, *, settings, options):
+        import uff_that_is_not_there
+
+@hookimpl
+def frcnn_register_exporters():
+    return [Uff()]
+"""
+
+
+@pytest.mark.slow
+def test_an_exporter_whose_modules_are_missing_is_checked_as_far_as_it_goes(site):
+    site.install("acme 1.2", "acme", EXPORTER)
+    code, report, _ = check(site, "uff")
+    assert code == 0
+    assert "  it describes itself in one line ... ok\n" in report
+    assert " ... skipped (uff needs uff_that_is_not_there)\n" in report
+    assert report.splitlines()[-1] == "uff: 8 checks: 3 ok, 5 skipped."
+
+
+def test_a_name_close_to_another_is_suggested_and_broken_plugins_are_quoted(site):
+    site.install("bits 2.0", "bits", "import timm_that_is_not_there")
+    code, _, errors = check(site, "cosin")
+    assert code == 2
+    assert "no component is called 'cosin'.\n  Did you mean 'cosine'?" in errors
+    assert "Plugin 'bits' (bits 2.0) failed to load: No module named" in errors
+
+
+def test_without_pytest_it_says_how_to_install_it(site):
+    # An entry of None in sys.modules is a module that cannot be imported, or found.
+    hide = "import sys; sys.modules['pytest'] = None; "
+    command = "from frcnn_core.cli import main; main()"
+    run = site.run("-c", hide + command, "plugins", "check", "cosine")
+    assert run.returncode == 2
+    assert "pip install 'frcnn[testing]'" in run.stderr
+
+
+# new ------------------------------------------------------------------------------------------
+
+
+def test_a_new_backbone_is_written_and_what_to_type_next_is_told(tmp_path):
+    folder = tmp_path / "my net"
+    result = CliRunner().invoke(main, ["plugins", "new", "backbone", "my_net", str(folder)])
+    assert result.exit_code == 0
+    for name in ("pyproject.toml", "frcnn_my_net.py", "test_my_net.py", "README.md"):
+        assert folder.joinpath(name).exists()
+        assert f"Written: {folder / name}\n" in result.stdout
+    assert result.stdout.endswith(
+        f"What to type next:\n  pip install -e '{folder}'\n  pytest '{folder}'\n"
+        "  frcnn plugins check my_net\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("resnet", "There is a backbone 'resnet' already, from frcnn "),
+        ("optimizers", "There is a plugin 'optimizers' already, from frcnn "),
+        ("core", "There is a module frcnn_core already; choose another name."),
+        ("Tiny-Net", "'Tiny-Net' is no name for a backbone"),
+    ],
+)
+def test_a_name_that_is_taken_or_is_none_is_refused(tmp_path, name, message):
+    folder = tmp_path / "new"
+    result = CliRunner().invoke(main, ["plugins", "new", "backbone", name, str(folder)])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not folder.exists()
+
+
+def test_the_name_of_a_broken_plugin_is_taken(site, tmp_path):
+    site.install("bits 2.0", "my_net", "import timm_that_is_not_there")
+    command = "from frcnn_core.cli import main; main()"
+    words = ["plugins", "new", "backbone", "my_net", str(tmp_path / "new")]
+    run = site.run("-c", command, *words)
+    assert run.returncode == 2
+    assert "There is a plugin 'my_net' already, from bits 2.0." in run.stderr
