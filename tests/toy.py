@@ -21,6 +21,7 @@ class Toy(Backbone):
     name = "toy"
     summary = "four narrow convolutions"
     freeze_ids = range(0, 4)
+    honours = frozenset({"dropout_rate"})
 
     def features(self, images, blocks):
         x = images
@@ -33,6 +34,7 @@ class Toy(Backbone):
 
         strides = 2 if blocks.config.pool_size_2x else 1
         x = blocks.conv_bn(rois, 16, 3, name="head_conv", block=None, strides=strides)
+        x = blocks.dropout(x, name="head_dropout")
         return keras.layers.Flatten(name="head_flatten")(x)
 
 

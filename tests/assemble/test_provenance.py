@@ -110,6 +110,13 @@ def test_the_same_version_is_none(site, caplog):
     assert caplog.messages == []
 
 
+def test_another_version_of_frcnn_itself_is_none(site, caplog):
+    site.install("frcnn 0.2", "net", NET)
+    made = MADE | {"plugin": "net", "distribution": "frcnn", "version": "0.1"}
+    assert backbone_of("net", (made,), site.plugins(), PATH).name == "net"
+    assert caplog.messages == []
+
+
 def test_the_version_that_trained_last_counts(site, caplog):
     site.install("acme-net 1.2", "acme", NET)
     backbone_of("net", (MADE | {"version": "1.1"}, MADE), site.plugins(), PATH)

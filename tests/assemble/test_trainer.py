@@ -155,6 +155,15 @@ def test_a_training_stopped_in_mid_epoch_goes_on_to_the_last_bit(
         assert same_bytes(f"frcnn_toy.epoch_{epoch}.tlt", uninterrupted, tmp_path)
 
 
+def test_dropout_goes_on_drawing_where_it_stopped(scenes, tmp_path):
+    dropout = {"model": "dropout_rate: 0.5", "epochs": 2}
+    run(training(scenes, tmp_path / "whole", **dropout))
+    run(training(scenes, tmp_path / "part", **dropout), stop_at=(2, 1))
+    start = tmp_path / "part/frcnn_toy.epoch_1.step_1.tlt"
+    run(training(scenes, tmp_path / "part", training=resume(start), **dropout))
+    assert same_bytes("frcnn_toy.epoch_2.tlt", tmp_path / "whole", tmp_path / "part")
+
+
 def test_what_an_interrupted_training_says_to_type_is_what_resumes(scenes, interrupted, tmp_path):
     start = interrupted / "frcnn_toy.epoch_2.step_1.tlt"
     typed = how_to_resume(start).partition("training_config {")[2].rpartition("}")[0]
