@@ -14,7 +14,6 @@ from frcnn_core.anchors import Anchors
 from frcnn_core.archive import Archive
 from frcnn_core.detector import FasterRCNN
 from frcnn_core.errors import ModelFileError
-from frcnn_core.plugins import name_and_version
 from frcnn_core.preprocessing import Preprocessing
 
 PARTS = ("features", "rpn", "head")
@@ -134,14 +133,8 @@ class Model:
 def provenance_in(manifest: Mapping[str, Any]) -> Provenance:
     """Which plugins made the model of an archive, by its manifest."""
     found = manifest.get("provenance", ())
-    if isinstance(found, dict):  # before there was a list, the backbone's plugin alone was told
-        if not found:
-            return ()
-        name = str(manifest.get("arch", "")).partition(":")[0]
-        distribution, version = name_and_version(found["distribution"])
-        origin = {"plugin": found["plugin"], "distribution": distribution, "version": version}
-        return ({"kind": "backbone", "name": name, **origin},)
-    return tuple(found)
+    # Early files had a dictionary of less; nothing depends on it.
+    return () if isinstance(found, dict) else tuple(found)
 
 
 def restore_optimizer(

@@ -142,7 +142,7 @@ def test_a_model_file_is_opened_by_what_it_records(tmp_path):
 @pytest.mark.parametrize(
     "stored, provenance",
     [
-        ({"plugin": "acme", "distribution": "acme-net 1.2"}, (MADE,)),
+        ({"plugin": "acme", "distribution": "acme-net 1.2"}, ()),
         ({}, ()),
         ([MADE], (MADE,)),
     ],
