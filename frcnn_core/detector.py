@@ -16,7 +16,7 @@ from frcnn_core import boxes as geometry
 from frcnn_core import folding, losses, matching
 from frcnn_core.anchors import Anchors
 from frcnn_core.components import Backbone
-from frcnn_core.layers import BackboneConfig, Blocks, draw_backbone
+from frcnn_core.layers import BackboneConfig, Blocks, draw_features, draw_head
 from frcnn_core.losses import Losses
 from frcnn_core.proposals import propose
 from frcnn_core.roi_pooling import crop_and_resize
@@ -286,7 +286,7 @@ def draw(
         features, rpn and head, as FasterRCNN takes them.
     """
     blocks = Blocks(config)
-    features, body = draw_backbone(backbone, config, channels=channels)
+    features = draw_features(backbone, blocks, channels=channels)
 
     depth = features.output.shape[-1]
     cells = keras.Input((None, None, depth), name="feature_map")
@@ -299,6 +299,7 @@ def draw(
     )
     rpn = keras.Model(cells, [objectness, deltas], name="rpn")
 
+    body = draw_head(backbone, blocks, depth=depth)
     rois, vector = body.inputs[0], body.outputs[0]
     classes = blocks.dense(vector, num_classes + 1, name="dense_class")
     refinements = blocks.dense(vector, 4 * num_classes, name="dense_regress")

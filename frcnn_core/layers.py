@@ -251,21 +251,23 @@ class Blocks:
 def draw_backbone(
     backbone: Backbone, config: BackboneConfig, *, channels: int = 3
 ) -> tuple[keras.Model, keras.Model]:
-    """A backbone's two graphs, with fresh weights, before a detector is made of them.
-
-    Args:
-        channels: of the images, 1 or 3.
-
-    Returns:
-        features, images (B, H, W, channels) to a map (B, h, w, C); and head, pooled RoIs
-        (B*R, S, S, C) to vectors (B*R, D).
-    """
+    """A backbone's two graphs, with fresh weights, apart from a detector."""
     blocks = Blocks(config)
+    features = draw_features(backbone, blocks, channels=channels)
+    return features, draw_head(backbone, blocks, depth=features.output.shape[-1])
+
+
+def draw_features(backbone: Backbone, blocks: Blocks, *, channels: int) -> keras.Model:
+    """Images (B, H, W, channels) to a map (B, h, w, C), with fresh weights."""
     images = keras.Input((None, None, channels), name="input_image")
-    features = keras.Model(images, backbone.features(images, blocks), name="features")
-    side, depth = config.roi_side, features.output.shape[-1]
+    return keras.Model(images, backbone.features(images, blocks), name="features")
+
+
+def draw_head(backbone: Backbone, blocks: Blocks, *, depth: int) -> keras.Model:
+    """Pooled RoIs (B*R, S, S, depth) to vectors (B*R, D), with fresh weights."""
+    side = blocks.config.roi_side
     rois = keras.Input((side, side, depth), name="pooled_rois")
-    return features, keras.Model(rois, backbone.head(rois, blocks), name="head")
+    return keras.Model(rois, backbone.head(rois, blocks), name="head")
 
 
 def _keras_padding(padding: Padding, strides: int) -> str:
