@@ -56,10 +56,11 @@ def train(
 
     load_tensorflow()
     from frcnn_core import assemble
-    from frcnn_core.cli.devices import use_one_gpu
+    from frcnn_core.cli.devices import add_in_order, use_one_gpu
     from frcnn_core.training_log import TrainingLog
 
     use_one_gpu(gpu_index)
+    add_in_order()
     training = assemble.training(
         spec,
         installed(),

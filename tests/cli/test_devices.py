@@ -4,7 +4,7 @@ import click
 import pytest
 import tensorflow as tf
 
-from frcnn_core.cli.devices import use_one_gpu
+from frcnn_core.cli.devices import add_in_order, use_one_gpu
 
 
 @pytest.fixture
@@ -30,6 +30,17 @@ def test_the_chosen_gpu_is_the_one_that_is_visible(shown):
 def test_a_gpu_that_is_not_there_and_more_than_one_are_refused(shown, chosen, message):
     with pytest.raises(click.BadParameter, match=message):
         use_one_gpu(chosen)
+
+
+@pytest.mark.parametrize("gpus, enabled", [([], 1), (["a"], 0)])
+def test_sums_are_in_order_where_there_is_no_gpu(monkeypatch, gpus, enabled):
+    calls = []
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
+    monkeypatch.setattr(
+        tf.config.experimental, "enable_op_determinism", lambda: calls.append("in order")
+    )
+    add_in_order()
+    assert len(calls) == enabled
 
 
 def test_without_a_gpu_the_flag_only_warns(monkeypatch, caplog):

@@ -14,6 +14,7 @@ import toy
 from click.testing import CliRunner
 
 from frcnn_core.cli import main
+from frcnn_core.sample_data import generate
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,27 @@ def spec_file(tmp_path, scenes, **given):
 
 def train(*arguments):
     return CliRunner().invoke(main, ["train", *map(str, arguments)])
+
+
+@pytest.mark.slow
+def test_two_runs_of_a_real_network_give_the_same_bytes(tmp_path):
+    """Large enough that threads share the sums; a process each, since determinism is global."""
+    generate(tmp_path / "street", 12, num_test_images=0, width=320, height=192)
+    code = "from frcnn_core.cli import main; main()"
+    data, spec = tmp_path / "street", tmp_path / "spec.txt"
+    text = (data / "train_spec.txt").read_text()
+    spec.write_text(text + "training_config { num_epochs: 1 checkpoint_interval: 1 }")
+
+    def frcnn(*words):
+        command = [sys.executable, "-c", code, *map(str, words)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    frcnn("dataset_convert", "-d", data / "dataset_spec.txt", "-o", data / "tfrecords/street")
+    for run in ("first", "second"):
+        frcnn("train", "-e", spec, "-r", tmp_path / run)
+    name = "frcnn_resnet_10.epoch_1.tlt"
+    first, second = ((tmp_path / run / name).read_bytes() for run in ("first", "second"))
+    assert first == second
 
 
 def test_it_trains_validates_and_tells_in_plain_lines(scenes, tmp_path):
