@@ -41,7 +41,7 @@ def layer_at_stride_16(model: keras.Model, name: str | None) -> str:
 def test_the_imported_network_computes_what_the_source_does(arch, importing, tmp_path):
     name, at_16, vector, package = NETWORKS[arch]
     keras.utils.set_random_seed(1)
-    theirs = getattr(keras_applications, name)(weights=None, classes=2)
+    theirs = getattr(keras_applications, name)(weights=None, classes=2, input_shape=(224, 224, 3))
     randomize(theirs)
     theirs.save(tmp_path / "theirs.keras")
 
