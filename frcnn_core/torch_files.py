@@ -101,6 +101,8 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}.") from error
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
+    if not tensors:
+        raise ModelFileError(f"{path}: it holds no tensors.")
     while prefix := _common_prefix(tensors):
         tensors = {key.removeprefix(prefix): array for key, array in tensors.items()}
     return tensors

@@ -531,3 +531,10 @@ def test_safetensors_cut_off_within_the_header_are_an_error(path):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelFileError, match="cut short, within its header"):
         read_state_dict(path)
+
+
+def test_a_file_without_tensors_is_refused(tmp_path):
+    path = tmp_path / "empty.safetensors"
+    path.write_bytes((2).to_bytes(8, "little") + b"{}")
+    with pytest.raises(ModelFileError, match="holds no tensors"):
+        read_state_dict(path)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -30,7 +31,8 @@ class Examination:
     fits: tuple[Fit, ...]
     """Of the normalizations that the file has statistics for, in data-flow order."""
     guesses: tuple[Guess, ...]
-    """Preprocessings, the likeliest first; empty for grayscale images."""
+    """Preprocessings, the likeliest first; empty for grayscale images, and where the file has
+    nothing for the first normalization."""
 
 
 def examine_weights(
@@ -42,7 +44,7 @@ def examine_weights(
         images: JPEG or PNG files; labels are not needed.
 
     Raises:
-        FrcnnError: the weights cannot be loaded, or no image can be read.
+        FrcnnError: the weights cannot be loaded, or an image cannot be read.
     """
     model = new_model(spec, plugins)
     report = load_pretrained(spec, plugins, model, key)
@@ -51,29 +53,32 @@ def examine_weights(
     pixels = list(_pixels(images, preprocessing))
     features, head = model.detector.features, model.detector.head
     inputs = (preprocessing.normalize(image).numpy() for image in pixels)
+    norms = [n for n in features.layers if isinstance(n, keras.layers.BatchNormalization)]
+    can_guess = preprocessing.channels == 3 and norms and norms[0].name in loaded
     return Examination(
         loaded=report,
         fits=tuple(fit for fit in fingerprint.fits(features, head, inputs) if fit.layer in loaded),
-        guesses=tuple(fingerprint.guesses(features, preprocessing, pixels))
-        if preprocessing.channels == 3
-        else (),
+        guesses=tuple(fingerprint.guesses(features, preprocessing, pixels)) if can_guess else (),
     )
 
 
-def images_of(spec: Spec, count: int) -> list[Path]:
-    """Image files below the folders of ``dataset_config.data_sources``, evenly picked.
+def images_of(spec: Spec, count: int, folder: Path | None = None) -> list[Path]:
+    """Image files, evenly picked.
+
+    Args:
+        count: as many, or all if there are fewer.
+        folder: where they are, at any depth; below the folders of
+            ``dataset_config.data_sources`` unless given.
 
     Raises:
         DataError: there are none.
     """
-    folders = [
-        paths.locate(source.image_directory_path)
-        for source in spec.message.dataset_config.data_sources
-    ]
+    sources = spec.message.dataset_config.data_sources
+    folders = [folder] if folder else [paths.locate(s.image_directory_path) for s in sources]
     found = sorted(
         path
-        for folder in dict.fromkeys(folders)
-        for path in folder.rglob("*")
+        for one in dict.fromkeys(folders)
+        for path in one.rglob("*")
         if path.suffix.lower() in SUFFIXES
     )
     if not found:

@@ -125,7 +125,6 @@ def doctor(
     from frcnn_core.cli import EXIT_USER_ERROR
     from frcnn_core.cli.running import announce
     from frcnn_core.cli.terminal import load_tensorflow
-    from frcnn_core.inference import find_images
     from frcnn_core.plugins import installed
     from frcnn_core.spec import check, load
 
@@ -135,10 +134,7 @@ def doctor(
     load_tensorflow()
     from frcnn_core import assemble
 
-    if images_dir:
-        images = find_images(images_dir)[0][:num_images]
-    else:
-        images = assemble.images_of(spec, num_images)
+    images = assemble.images_of(spec, num_images, images_dir)
     click.echo(f"Looking at {len(images)} images of {images[0].parent}")
     examination = assemble.examine_weights(
         spec, installed(), images, key=key or spec.message.enc_key

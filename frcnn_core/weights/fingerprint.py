@@ -108,7 +108,8 @@ def guesses(
     Only the first normalization is asked: what it sees is one convolution away from the image.
 
     Args:
-        features: with the weights in question, for images of three channels.
+        features: with the weights in question, for images of three channels; it has a
+            normalization.
         given: what the spec says.
         pixels: images of the network's size, each (H, W, 3) float32 in 0..255, RGB.
     """

@@ -162,7 +162,19 @@ def test_another_preprocessing_is_told_with_those_that_fit_better(doctor, traine
 def test_a_folder_without_images_says_how_to_give_another(doctor, trained, tmp_path):
     result = doctor(trained[1], "-i", tmp_path)
     assert result.exit_code == 2
-    assert "holds no image" in result.output
+    assert f"No image was found in {tmp_path}. Give a folder of images with -i." in result.output
+
+
+def test_no_preprocessing_is_guessed_where_the_first_statistics_are_missing(
+    doctor, trained, tmp_path
+):
+    layers = weights.read_weights(trained[1])
+    del layers["conv0_bn"]
+    origin = Origin("toy", "a test", "rgb", (40.0,) * 3, 60.0)
+    weights.write_weights(tmp_path / "w.h5", layers, origin)
+    result = doctor(tmp_path / "w.h5", "-n", "4")
+    assert "Looking at 4 images" in result.output
+    assert "Median correlation" in result.output and "prepared otherwise" not in result.output
 
 
 def test_weights_without_statistics_say_that_nothing_can_be_said(doctor, tmp_path):

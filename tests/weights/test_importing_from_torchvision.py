@@ -136,6 +136,18 @@ def mobilenet_v2(net, x):
             marks=pytest.mark.slow,
         ),
         pytest.param(
+            "vgg:16",
+            lambda net, x: vgg(net, x, (2, 2, 3, 3, 3), True),
+            224,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "vgg:19",
+            lambda net, x: vgg(net, x, (2, 2, 4, 4, 4), False),
+            224,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "vgg:19", lambda net, x: vgg(net, x, (2, 2, 4, 4, 4), True), 224, marks=pytest.mark.slow
         ),
     ],
