@@ -1,4 +1,4 @@
-"""The five kinds of component a plugin can provide.
+"""The six kinds of component a plugin can provide.
 
 Shape letters used by every docstring in this project:
 
@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from frcnn_core.errors import ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     import keras
 
     from frcnn_core.detector import DetectionSettings
     from frcnn_core.import_plan import ImportPlan
+    from frcnn_core.labels import LabelledImage, LabelSet
     from frcnn_core.layers import Blocks
     from frcnn_core.model import Model
     from frcnn_core.preprocessing import Preprocessing
@@ -220,3 +221,41 @@ class Exporter(Component):
             ModelFileError: it cannot be run, or not here.
         """
         raise ModelFileError(f"{path}: {self.name} files cannot be run by frcnn.")
+
+
+class LabelFormat(Component):
+    """Reads and writes the labels of a folder of images."""
+
+    Options: ClassVar[type] = NoOptions
+    """A frozen dataclass; its fields are the options a spec may set."""
+
+    @abstractmethod
+    def open(self, labels: Path, options: Any) -> LabelSet:
+        """The labels of a data set.
+
+        Args:
+            labels: folder of label files, searched at any depth, or one file for all images.
+            options: an instance of ``Options``.
+
+        Raises:
+            DataError: there is nothing of this format.
+        """
+
+    @abstractmethod
+    def write(self, images: Iterable[LabelledImage], output: Path, options: Any) -> list[Path]:
+        """Write labels so that ``open`` reads the same objects, and return the files written.
+
+        Args:
+            output: folder or file to write; does not exist yet.
+            options: an instance of ``Options``.
+
+        Raises:
+            DataError: the format cannot hold such labels.
+        """
+
+    def recognises(self, labels: Path) -> bool:
+        """Whether ``labels``, a folder or a file that exists, looks like this format.
+
+        Quick: a few files at most are looked into.
+        """
+        return False

@@ -14,7 +14,7 @@ PLUGINS = {path.parent.name: path.parent for path in ROOT.glob("plugins/*/frcnn_
 
 LEVELS = (
     # 0: numpy at most.
-    "errors structures files scoring original_pixels",
+    "errors structures files labels scoring original_pixels",
     # 1: what describes a component; neither TensorFlow nor protobuf.
     "__init__ components compatibility hookspecs import_plan registry plugins options arch "
     "scaffold",

@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "frcnn_core.cli.evaluate:evaluate",
     "inference": "frcnn_core.cli.inference:inference",
     "dataset_convert": "frcnn_core.cli.dataset_convert:dataset_convert",
+    "dataset": "frcnn_core.cli.dataset:dataset",
     "export": "frcnn_core.cli.export:export",
     "weights": "frcnn_core.cli.weights:weights",
     "plugins": "frcnn_core.cli.plugins:plugins",

@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections import Counter
 from pathlib import Path
 
 from frcnn_core.errors import DataError
 
+SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Lower-case endings of image files."""
+
 _ORIENTATION = 0x0112
 """Number of the EXIF tag."""
 
 
-def find(folder: Path, extension: str) -> dict[str, Path]:
-    """Name without extension -> image file, in the order of the sorted file names.
+def find(folder: Path, extension: str | None = None) -> dict[str, Path]:
+    """Name -> image file, at any depth, in the order of the sorted paths.
+
+    A name is the path below ``folder`` without extension, parts joined by ``/``.  Hidden files
+    and folders, whose names begin with a dot, are passed over.
+
+    Args:
+        extension: of the files that count, in whatever case, with or without the dot; None is
+            any of ``SUFFIXES``.
 
     Raises:
         DataError: there is no such folder, no such image, or two of one name.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder.")
-    suffix = "." + extension.lower().lstrip(".")
-    files = sorted((path for path in folder.iterdir() if path.is_file()), key=lambda p: p.name)
+    suffixes = SUFFIXES if extension is None else ("." + extension.lower().lstrip("."),)
+    others: Counter[str] = Counter()
     images: dict[str, Path] = {}
-    for path in files:
-        if path.suffix.lower() != suffix:
+    for path in _files(folder):
+        if path.suffix.lower() not in suffixes:
+            others[path.suffix] += 1
             continue
-        if path.stem in images:
-            raise DataError(f"{path}: there is {images[path.stem].name} too; rename one of them.")
-        images[path.stem] = path
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in images:
+            raise DataError(f"{path}: there is {images[name].name} too; rename one of them.")
+        images[name] = path
     if not images:
-        others = Counter(path.suffix for path in files if path.suffix)
-        found = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
+        found = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5) if suffix)
         raise DataError(
-            f"{folder}: no file ends in {suffix}. Files there: {found or 'none'};"
+            f"{folder}: no file ends in {' or '.join(suffixes)}. Files there: {found or 'none'};"
             " set image_extension to theirs."
         )
     return images
+
+
+def _files(folder: Path) -> list[Path]:
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(found)
 
 
 def size(path: Path) -> tuple[int, int]:

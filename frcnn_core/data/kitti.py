@@ -11,51 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from frcnn_core.errors import DataError
+from frcnn_core.labels import Object
 
 _FIELDS = (
     "type truncated occluded alpha left top right bottom height width length x y z rotation_y score"
 ).split()
-
-
-@dataclass(frozen=True, slots=True)
-class Object:
-    """One labelled object of an image.
-
-    The box is kept as written: x before y, in pixels of the original image, unrounded, and
-    possibly reaching outside of the image.
-    """
-
-    class_name: str
-    """Lower case; may contain no white space."""
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-    truncation: float = 0.0
-    """Fraction of the object outside of the image, 0 to 1."""
-    occlusion: int = 0
-    """0 fully visible, 1 partly, 2 largely hidden, 3 unknown."""
-    observation_angle: float = 0.0
-    """Radians."""
-    height: float = 0.0
-    """Metres, as are all that follow but for the angle."""
-    width: float = 0.0
-    length: float = 0.0
-    x: float = 0.0
-    y: float = 0.0
-    z: float = 0.0
-    rotation_y: float = 0.0
-    """Radians."""
-    score: float | None = None
-    """Of a detection; None for ground truth."""
-
-    @property
-    def has_area(self) -> bool:
-        return self.x1 < self.x2 and self.y1 < self.y2
 
 
 def parse(text: str, name: str) -> list[Object]:

@@ -198,7 +198,10 @@ def _batches(
     seeds: tf.Tensor,
 ) -> Batches:
     def image_path(record, folder, extension):
-        return tf.strings.join([folder, "/", records.parse(record).frame_id, ".", extension])
+        parsed = records.parse(record)
+        written = tf.equal(parsed.extension, "")
+        ending = tf.where(written, tf.strings.join([".", extension]), parsed.extension)
+        return tf.strings.join([folder, "/", parsed.frame_id, ending])
 
     def example(index, item):
         path = image_path(*item)

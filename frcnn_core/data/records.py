@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from frcnn_core.data.kitti import Object
 from frcnn_core.errors import DataError
+from frcnn_core.labels import Object
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FRAME_ID = "frame/id"
 FRAME_HEIGHT = "frame/height"
 FRAME_WIDTH = "frame/width"
+FRAME_EXTENSION = "frame/extension"
+"""Not in TLT, whose loader passes over it: written where a data set mixes extensions."""
 CLASS = "target/object_class"
 OCCLUSION = "target/occlusion"
 BOX = tuple(f"target/coordinates_{side}" for side in ("x1", "y1", "x2", "y2"))
@@ -47,9 +49,11 @@ class Record:
     frame_id: str
     """Path of the image without extension, relative to ``image_directory_path``."""
     height: int
-    """Pixels of the image file."""
+    """Pixels of the upright image."""
     width: int
     objects: tuple[Object, ...] = ()
+    extension: str = ""
+    """Ending of the image file with the dot, as it is on disk; empty: the spec says it."""
 
 
 class ParsedRecord(NamedTuple):
@@ -65,6 +69,8 @@ class ParsedRecord(NamedTuple):
     """(G,) string, lower case when a converter wrote them."""
     occlusion: Any
     """(G,) int32, see ``Object``."""
+    extension: Any
+    """() string, with the dot, or empty: the spec says it."""
 
 
 def to_example(record: Record) -> bytes:
@@ -91,6 +97,8 @@ def to_example(record: Record) -> bytes:
     }
     for key, field in _FLOATS.items():
         features[key] = floats(getattr(item, field) for item in record.objects)
+    if record.extension:
+        features[FRAME_EXTENSION] = texts([record.extension])
     example = tf.train.Example(features=tf.train.Features(feature=features))
     # Maps have no order of their own: without this, the same record may give other bytes.
     return example.SerializeToString(deterministic=True)
@@ -139,7 +147,8 @@ def from_example(serialized: bytes) -> Record:
         )
         for i, class_name in enumerate(class_names)
     )
-    return Record(frame_id=name, height=height[0], width=width[0], objects=objects)
+    extension = b"".join(values(FRAME_EXTENSION)).decode()
+    return Record(name, height[0], width[0], objects, extension)
 
 
 def parse(serialized: tf.Tensor) -> ParsedRecord:
@@ -158,6 +167,7 @@ def parse(serialized: tf.Tensor) -> ParsedRecord:
             FRAME_ID: tf.io.FixedLenFeature((), tf.string),
             FRAME_HEIGHT: tf.io.FixedLenFeature((), tf.int64),
             FRAME_WIDTH: tf.io.FixedLenFeature((), tf.int64),
+            FRAME_EXTENSION: tf.io.FixedLenFeature((), tf.string, default_value=""),
             CLASS: tf.io.VarLenFeature(tf.string),
             OCCLUSION: tf.io.VarLenFeature(tf.int64),
             **{key: tf.io.VarLenFeature(tf.float32) for key in BOX},
@@ -174,4 +184,5 @@ def parse(serialized: tf.Tensor) -> ParsedRecord:
         class_names=class_names,
         # A record that says nothing of occlusion has only fully visible objects.
         occlusion=tf.pad(occlusion, [[0, tf.size(class_names) - tf.size(occlusion)]]),
+        extension=features[FRAME_EXTENSION],
     )

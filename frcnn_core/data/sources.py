@@ -31,11 +31,13 @@ class Source:
     images: Path
     """``image_directory_path``: a record's ``frame/id`` continues this path."""
     extension: str
-    """Of every image of this source, without the dot."""
+    """Of the images whose record does not say theirs, without the dot."""
+    weight: float = 1.0
+    """``source_weight``."""
 
-    def image_path(self, frame_id: str) -> str:
-        """Where the image of a record is."""
-        return f"{self.images}/{frame_id}.{self.extension}"
+    def image_path(self, frame_id: str, extension: str = "") -> str:
+        """Where the image of a record is; ``extension`` as in ``ParsedRecord``."""
+        return f"{self.images}/{frame_id}{extension or '.' + self.extension}"
 
 
 @dataclass
