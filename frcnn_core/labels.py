@@ -38,6 +38,9 @@ class Object:
     """Radians."""
     score: float | None = None
     """Of a detection; None for ground truth."""
+    crowd: bool = False
+    """The box is around many objects (COCO's ``iscrowd``): nothing to learn from, and neither
+    found nor missed in evaluation."""
 
     @property
     def has_area(self) -> bool:

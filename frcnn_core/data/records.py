@@ -22,6 +22,8 @@ FRAME_EXTENSION = "frame/extension"
 """Not in TLT, whose loader passes over it: written where a data set mixes extensions."""
 CLASS = "target/object_class"
 OCCLUSION = "target/occlusion"
+CROWD = "target/crowd"
+"""Not in TLT; written where an image has such objects."""
 BOX = tuple(f"target/coordinates_{side}" for side in ("x1", "y1", "x2", "y2"))
 
 _FLOATS = {
@@ -69,6 +71,8 @@ class ParsedRecord(NamedTuple):
     """(G,) string, lower case when a converter wrote them."""
     occlusion: Any
     """(G,) int32, see ``Object``."""
+    crowd: Any
+    """(G,) bool, see ``Object``."""
     extension: Any
     """() string, with the dot, or empty: the spec says it."""
 
@@ -97,6 +101,8 @@ def to_example(record: Record) -> bytes:
     }
     for key, field in _FLOATS.items():
         features[key] = floats(getattr(item, field) for item in record.objects)
+    if any(item.crowd for item in record.objects):
+        features[CROWD] = integers(item.crowd for item in record.objects)
     if record.extension:
         features[FRAME_EXTENSION] = texts([record.extension])
     example = tf.train.Example(features=tf.train.Features(feature=features))
@@ -132,7 +138,9 @@ def from_example(serialized: bytes) -> Record:
         )
     name = frame_id[0].decode()
     class_names = values(CLASS)
-    columns = {OCCLUSION: values(OCCLUSION)} | {key: values(key) for key in _FLOATS}
+    columns = {key: values(key) for key in (OCCLUSION, CROWD)} | {
+        key: values(key) for key in _FLOATS
+    }
     for key, column in columns.items():
         # Only the box cannot be done without.
         if len(column) != len(class_names) and (column or key in BOX):
@@ -143,6 +151,7 @@ def from_example(serialized: bytes) -> Record:
         Object(
             class_name=class_name.decode(),
             occlusion=columns[OCCLUSION][i] if columns[OCCLUSION] else 0,
+            crowd=bool(columns[CROWD] and columns[CROWD][i]),
             **{field: columns[key][i] for key, field in _FLOATS.items() if columns[key]},
         )
         for i, class_name in enumerate(class_names)
@@ -170,12 +179,17 @@ def parse(serialized: tf.Tensor) -> ParsedRecord:
             FRAME_EXTENSION: tf.io.FixedLenFeature((), tf.string, default_value=""),
             CLASS: tf.io.VarLenFeature(tf.string),
             OCCLUSION: tf.io.VarLenFeature(tf.int64),
+            CROWD: tf.io.VarLenFeature(tf.int64),
             **{key: tf.io.VarLenFeature(tf.float32) for key in BOX},
         },
     )
     x1, y1, x2, y2 = (features[key].values for key in BOX)
     class_names = features[CLASS].values
-    occlusion = tf.cast(features[OCCLUSION].values, tf.int32)
+    occlusion, crowd = (tf.cast(features[key].values, tf.int32) for key in (OCCLUSION, CROWD))
+
+    def or_zeros(column):
+        return tf.pad(column, [[0, tf.size(class_names) - tf.size(column)]])
+
     size = tf.stack([features[FRAME_HEIGHT], features[FRAME_WIDTH]])
     return ParsedRecord(
         frame_id=features[FRAME_ID],
@@ -183,6 +197,7 @@ def parse(serialized: tf.Tensor) -> ParsedRecord:
         boxes=tf.stack([y1, x1, y2, x2], axis=-1),
         class_names=class_names,
         # A record that says nothing of occlusion has only fully visible objects.
-        occlusion=tf.pad(occlusion, [[0, tf.size(class_names) - tf.size(occlusion)]]),
+        occlusion=or_zeros(occlusion),
+        crowd=or_zeros(crowd) > 0,
         extension=features[FRAME_EXTENSION],
     )
