@@ -245,12 +245,17 @@ class LabelFormat(Component):
     def write(self, images: Iterable[LabelledImage], output: Path, options: Any) -> list[Path]:
         """Write labels so that ``open`` reads the same objects, and return the files written.
 
+        Boxes and class names are kept as they are.  What the format has no field for, such as
+        measures in metres, is left out; but a crowd must not become an object.
+
         Args:
+            images: may be gone through only once.
             output: folder or file to write; does not exist yet.
             options: an instance of ``Options``.
 
         Raises:
             DataError: the format cannot hold such labels.
+            FrcnnError: ``output`` exists.
         """
 
     def recognises(self, labels: Path) -> bool:

@@ -7,6 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 
+def class_name(text: str) -> str:
+    """The name of a class as all formats give it: lower case, its words a single blank apart."""
+    return " ".join(text.lower().split())
+
+
 @dataclass(frozen=True, slots=True)
 class Object:
     """One labelled object of an image.
@@ -16,7 +21,7 @@ class Object:
     """
 
     class_name: str
-    """Lower case; may contain no white space."""
+    """As ``class_name`` makes it: lower case; may be several words, as ``traffic light``."""
     x1: float
     y1: float
     x2: float
@@ -53,7 +58,8 @@ class Labels:
 
     objects: tuple[Object, ...] = ()
     places: tuple[str, ...] = ()
-    """Where each object stands, e.g. ``label_2/0001.txt:3``, for messages."""
+    """Where each object stands, e.g. ``label_2/0001.txt:3``, for messages: the path of the file,
+    then what finds the object in it."""
     size: tuple[int, int] | None = None
     """(height, width) of the image in pixels as the labels state it; None where they do not."""
 
@@ -85,7 +91,12 @@ class LabelSet(ABC):
     @abstractmethod
     def names(self) -> Collection[str]:
         """Images that have labels: paths below the image folder, without extension, parts joined
-        by ``/``."""
+        by ``/``.  Asking whether one is among them is quick, as with the keys of a dict."""
+
+    @property
+    def declared_classes(self) -> Collection[str] | None:
+        """Classes that the labels declare, used or not; None where they declare none."""
+        return None
 
     @abstractmethod
     def read(self, name: str, size: tuple[int, int] | None) -> Labels:

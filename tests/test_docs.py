@@ -97,6 +97,19 @@ def test_the_schedule_on_the_page_falls_from_the_base_rate_to_zero(monkeypatch):
     assert rates == pytest.approx([0.02, 0.01, 0.0])
 
 
+def test_the_label_format_on_the_page_passes_its_contract(monkeypatch, tmp_path):
+    module = type(sys)("columns")
+    monkeypatch.setitem(sys.modules, "columns", module)
+    exec(blocks(section("LabelFormat"))[-1], vars(module))
+    (columns,) = module.frcnn_register_label_formats()
+    contract = type("Contract", (testing.LabelFormatContract,), {"label_format": columns})()
+    for name in vars(testing.LabelFormatContract):
+        if name.startswith("test_") and "damaged" not in name:
+            tmp_path.joinpath(name).mkdir()
+            getattr(contract, name)(tmp_path / name)
+    contract.test_a_damaged_file_is_an_error_that_names_it(tmp_path, b"no label")
+
+
 def test_the_import_plan_on_the_page_fits_the_example(monkeypatch):
     monkeypatch.syspath_prepend(TINYNET)
     from frcnn_tinynet import TinyNet

@@ -9,10 +9,10 @@ import click
 from frcnn_core.cli import options
 from frcnn_core.errors import FrcnnError
 
-KIND = click.Choice(["backbone", "lr_schedule", "optimizer", "metric", "exporter"])
+KIND = click.Choice(["backbone", "lr_schedule", "optimizer", "metric", "exporter", "label_format"])
 
 _COLORS = {"ok": "green", "skipped": "yellow", "failed": "red"}
-_WITHOUT_TENSORFLOW = ("lr_schedule", "metric")
+_WITHOUT_TENSORFLOW = ("lr_schedule", "metric", "label_format")
 
 
 @click.command()

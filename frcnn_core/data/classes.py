@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,10 +12,16 @@ from frcnn_core.errors import SpecError
 if TYPE_CHECKING:
     import tensorflow as tf
 
+_BETWEEN = r"[ _-]"
+"""What may stand between the words of a name."""
+
 
 @dataclass(frozen=True)
 class ClassMap:
     """``target_class_mapping``: which label names become which class; the others are dropped.
+
+    Where no key is the label's name letter by letter, blanks, ``_`` and ``-`` do not matter: TLT
+    wrote COCO's ``traffic light`` as ``trafficlight``, and KITTI has no blanks in names at all.
 
     Make one with ``ClassMap.of``, which knows the rules for upper and lower case.
     """
@@ -49,6 +56,20 @@ class ClassMap:
         """The K classes in alphabetical order; a class id is a place in this tuple."""
         return tuple(sorted(set(self.mapping.values())))
 
+    def target(self, label: str) -> str | None:
+        """The class of one label name, in any case; None if it is not mapped."""
+        label = label.lower()
+        return self.mapping.get(label) or self._loose.get(_loosely(label))
+
+    @property
+    def _loose(self) -> Mapping[str, str]:
+        """The same with names as ``_loosely`` gives them, but for those that several classes
+        would have."""
+        targets: dict[str, set[str]] = {}
+        for key, target in self.mapping.items():
+            targets.setdefault(_loosely(key), set()).add(target)
+        return {key: target for key, (target, *others) in targets.items() if not others}
+
     def ids(self, labels: tf.Tensor) -> tf.Tensor:
         """Class id of each label.
 
@@ -60,9 +81,23 @@ class ClassMap:
         """
         import tensorflow as tf
 
+        lower = tf.strings.lower(labels, encoding="utf-8")
+        exact = self._find(lower, self.mapping)
+        loose = self._find(tf.strings.regex_replace(lower, _BETWEEN, ""), self._loose)
+        return tf.where(exact >= 0, exact, loose)
+
+    def _find(self, labels: tf.Tensor, mapping: Mapping[str, str]) -> tf.Tensor:
+        import tensorflow as tf
+
+        if not mapping:
+            return tf.fill(tf.shape(labels), -1)
         # Comparing with every key needs no lookup table, whose resource a dataset could outlive.
-        keys = tf.constant(list(self.mapping))
-        targets = tf.constant([self.names.index(target) for target in self.mapping.values()])
-        same = tf.strings.lower(labels, encoding="utf-8")[:, None] == keys  # (G, keys)
+        keys = tf.constant(list(mapping))
+        targets = tf.constant([self.names.index(target) for target in mapping.values()])
+        same = labels[:, None] == keys  # (G, keys)
         ids = tf.gather(targets, tf.argmax(same, axis=1))
         return tf.where(tf.reduce_any(same, axis=1), ids, -1)
+
+
+def _loosely(name: str) -> str:
+    return re.sub(_BETWEEN, "", name)

@@ -14,30 +14,51 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Object
+from frcnn_core.labels import Labels, Object
 
 _FIELDS = (
     "type truncated occluded alpha left top right bottom height width length x y z rotation_y score"
 ).split()
 
 
-def parse(text: str, name: str) -> list[Object]:
-    """The objects of a label file's text; blank lines are passed over, so empty text is none.
+def labels(text: str, name: str) -> Labels:
+    """What a label file's text says; blank lines are passed over, so empty text is no object.
+
+    Args:
+        name: of the file, for ``Labels.places`` and messages.
 
     Raises:
         DataError: a line for each line that is wrong, each starting with ``name:line``.
     """
-    objects, problems = [], []
+    objects, places, problems = [], [], []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
+        place = f"{name}:{number}"
         try:
             objects.append(_parse_line(line))
+            places.append(place)
         except DataError as error:
-            problems.append(f"{name}:{number}: {error}")
+            problems.append(f"{place}: {error}")
     if problems:
         raise DataError("\n".join(problems))
-    return objects
+    return Labels(tuple(objects), tuple(places))
+
+
+def parse(text: str, name: str) -> list[Object]:
+    """The objects of a label file's text; arguments and errors as ``labels``."""
+    return list(labels(text, name).objects)
+
+
+def looks_like(text: str) -> bool:
+    """Whether text may be KITTI labels, told from its first line that is not blank."""
+    fields = next(iter(text.strip().splitlines()), "").split()
+    try:
+        numbers = [float(field) for field in fields[1:]]
+    except ValueError:
+        return False
+    # Fifteen fractions after a whole number are a polygon of YOLO's.
+    return len(fields) in (15, 16) and any(abs(value) > 1 for value in numbers)
 
 
 def read(path: Path) -> list[Object]:
@@ -59,25 +80,34 @@ def read(path: Path) -> list[Object]:
     return parse(text, str(path))
 
 
-def format_line(item: Object) -> str:
-    """The line of one object, without line end; 16 fields if it has a score, else 15."""
+def format_line(item: Object, *, exact: bool = False) -> str:
+    """The line of one object, without line end; 16 fields if it has a score, else 15.
+
+    Args:
+        exact: numbers that need more digits than KITTI's own files have get them.
+    """
+
+    def text(value: float, digits: int) -> str:
+        rounded = f"{value:.{digits}f}"
+        return repr(float(value)) if exact and float(rounded) != value else rounded
+
     numbers = [
-        f"{item.truncation:.2f}",
+        text(item.truncation, 2),
         str(item.occlusion),
-        f"{item.observation_angle:.2f}",
-        *(f"{value:.3f}" for value in (item.x1, item.y1, item.x2, item.y2)),
-        *(f"{value:.2f}" for value in (item.height, item.width, item.length)),
-        *(f"{value:.2f}" for value in (item.x, item.y, item.z, item.rotation_y)),
+        text(item.observation_angle, 2),
+        *(text(value, 3) for value in (item.x1, item.y1, item.x2, item.y2)),
+        *(text(value, 2) for value in (item.height, item.width, item.length)),
+        *(text(value, 2) for value in (item.x, item.y, item.z, item.rotation_y)),
     ]
     if item.score is not None:
-        numbers.append(f"{item.score:.6f}")
+        numbers.append(text(item.score, 6))
     # A blank in a class name would shift every field behind it.
     return " ".join(["_".join(item.class_name.split()), *numbers])
 
 
-def format_text(objects: Iterable[Object]) -> str:
+def format_text(objects: Iterable[Object], *, exact: bool = False) -> str:
     """A label file's text."""
-    return "".join(format_line(item) + "\n" for item in objects)
+    return "".join(format_line(item, exact=exact) + "\n" for item in objects)
 
 
 def _parse_line(line: str) -> Object:

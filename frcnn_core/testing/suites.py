@@ -14,6 +14,7 @@ from frcnn_core.options import field_types, parse, required
 from frcnn_core.testing import (
     BackboneContract,
     ExporterContract,
+    LabelFormatContract,
     LRScheduleContract,
     MetricContract,
     OptimizerContract,
@@ -25,6 +26,7 @@ CONTRACTS = {
     "optimizer": OptimizerContract,
     "metric": MetricContract,
     "exporter": ExporterContract,
+    "label_format": LabelFormatContract,
 }
 """The contract of each kind of component, by ``Kind.key``."""
 

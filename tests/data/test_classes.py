@@ -1,4 +1,5 @@
 import pytest
+import tensorflow as tf
 
 from frcnn_core.data.classes import ClassMap
 from frcnn_core.errors import SpecError
@@ -21,7 +22,6 @@ def test_a_label_that_is_not_mapped_gets_minus_one():
 
 
 def test_no_labels_give_no_ids():
-    import tensorflow as tf
 
     assert ClassMap.of({"car": "car"}).ids(tf.zeros(0, tf.string)).shape == (0,)
 
@@ -34,3 +34,23 @@ def test_one_label_cannot_become_two_classes():
 def test_an_empty_mapping_is_an_error_that_says_what_to_write():
     with pytest.raises(SpecError, match=r'target_class_mapping \{ key: "car" value: "car" \}'):
         ClassMap.of({})
+
+
+def test_blanks_and_underscores_do_not_matter_where_no_key_is_exactly_the_label():
+    class_map = ClassMap.of({"trafficlight": "light", "parking_meter": "meter"})
+    labels = ["traffic light", "Traffic_Light", "parking meter", "parking-meter", "park"]
+    assert class_map.ids(tf.constant(labels)).numpy().tolist() == [0, 0, 1, 1, -1]
+    assert [class_map.target(label) for label in labels] == [
+        "light",
+        "light",
+        "meter",
+        "meter",
+        None,
+    ]
+
+
+def test_keys_that_differ_by_an_underscore_stay_apart():
+    class_map = ClassMap.of({"a_b": "first", "ab": "second"})
+    labels = ["a_b", "ab", "a b"]  # of the last nobody knows which is meant
+    assert class_map.ids(tf.constant(labels)).numpy().tolist() == [0, 1, -1]
+    assert [class_map.target(label) for label in labels] == ["first", "second", None]

@@ -93,3 +93,31 @@ def test_a_binary_label_file_is_an_error(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="not a text file"):
         kitti.read(tmp_path / "a.txt")
+
+
+def test_an_object_knows_its_line():
+    assert kitti.labels(f"\n{LINE}\n\n{LINE}\n", "a.txt").places == ("a.txt:2", "a.txt:4")
+
+
+def test_exact_numbers_have_the_digits_they_need_and_others_as_many_as_kittis():
+    item = Object("car", x1=1 / 3, y1=2, x2=3, y2=4, score=0.1234567)
+    line = kitti.format_line(item, exact=True)
+    assert line.split()[4:6] == ["0.3333333333333333", "2.000"]
+    assert kitti.parse(line, "a.txt") == [item]
+    assert kitti.format_line(item).split()[4] == "0.333"
+
+
+@pytest.mark.parametrize(
+    "text, is_kitti",
+    [
+        (LINE, True),
+        (f"\n{LINE} 0.75", True),
+        (LINE.rpartition(" ")[0], False),
+        ("0 0.5 0.5 0.1 0.1", False),
+        ("0" + " 0.5 0.25" * 7, False),
+        ("a word or two", False),
+        ("", False),
+    ],
+)
+def test_kitti_labels_are_told_from_their_first_line(text, is_kitti):
+    assert kitti.looks_like(text) == is_kitti
