@@ -4,6 +4,7 @@ The only package that knows both specs and models.  Each function reads the part
 named after and gives plain values to what it builds; below, nobody has heard of protobuf.
 """
 
+from frcnn_core.assemble.conversion import conversion_plan, open_labels
 from frcnn_core.assemble.data import (
     EvaluationSet,
     augmentation,
@@ -11,6 +12,7 @@ from frcnn_core.assemble.data import (
     evaluation_set,
     preprocessing,
     sources,
+    validation_sources,
 )
 from frcnn_core.assemble.doctor import Examination, examine_weights, images_of
 from frcnn_core.assemble.evaluation import (
@@ -31,6 +33,7 @@ __all__ = [
     "augmentation",
     "backbone",
     "class_map",
+    "conversion_plan",
     "detect_function",
     "detection_settings",
     "evaluation_set",
@@ -38,6 +41,7 @@ __all__ = [
     "images_of",
     "iou_thresholds",
     "new_model",
+    "open_labels",
     "open_model",
     "open_runtime",
     "preprocessing",
@@ -45,4 +49,5 @@ __all__ = [
     "sources",
     "training",
     "training_settings",
+    "validation_sources",
 ]

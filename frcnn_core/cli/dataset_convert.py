@@ -1,4 +1,4 @@
-"""``frcnn dataset_convert``: images with KITTI labels to TFRecords."""
+"""``frcnn dataset_convert``: images and their labels to TFRecords."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import click
 from frcnn_core.cli import options
 
 if TYPE_CHECKING:
-    from frcnn_core.data.conversion import ConversionPlan, ConversionReport
-    from frcnn_core.data.sample_modifier import SampleModifier
+    from frcnn_core.data.conversion import ConversionReport
 
 
 @click.command()
@@ -55,74 +54,33 @@ if TYPE_CHECKING:
 def dataset_convert(
     dataset_spec, output, validation_fold, skip_bad, overwrite, results_dir, gpu_index
 ) -> None:
-    """Write the images and KITTI labels that SPEC names as TFRecords for training.
+    """Write the images and labels that SPEC names as TFRecords for training.
 
     Every label and image is checked first; nothing is written if one of them is bad.
     """
     from frcnn_core.cli import terminal
     from frcnn_core.cli.progress import progress_of
-    from frcnn_core.data.conversion import convert
+    from frcnn_core.plugins import installed
     from frcnn_core.spec.check import require_dataset_spec
     from frcnn_core.spec.load import load_dataset_spec
 
     spec = load_dataset_spec(dataset_spec)
-    for problem in require_dataset_spec(spec):
+    for problem in require_dataset_spec(spec, installed()):
         click.secho(f"Warning: {problem}", fg="yellow", err=True)
-    plan = conversion_plan(spec.message, output, validation_fold)
     terminal.load_tensorflow()
+    from frcnn_core.assemble import conversion_plan
+    from frcnn_core.data.conversion import convert
+
+    plan = conversion_plan(spec.message, installed(), output, validation_fold)
     with progress_of("Reading") as progress:
         report = convert(plan, skip_bad=skip_bad, overwrite=overwrite, progress=progress)
     _print(report)
+    if plan.val_fraction and plan.mode in ("shuffled", "random") and not report.num_images[0]:
+        click.secho(
+            "Partition 0 is empty: there are too few images for validation.", fg="yellow", err=True
+        )
     if results_dir:
         _write_json(report, results_dir / "conversion.json")
-
-
-def conversion_plan(message, output: Path, validation_fold: int | None) -> ConversionPlan:
-    """The plan that a ``DatasetExportConfig`` describes, defaults filled in."""
-    from frcnn_core.data.conversion import ConversionPlan
-    from frcnn_core.spec import paths
-
-    kitti = message.kitti_config
-    root = paths.locate(kitti.root_directory_path)
-    sequences = kitti.kitti_sequence_to_frames_file
-    return ConversionPlan(
-        root=root,
-        images=kitti.image_dir_name,
-        labels=kitti.label_dir_name,
-        output=output,
-        extension=kitti.image_extension,
-        mode=kitti.partition_mode,
-        val_fraction=kitti.val_split / 100,
-        seed=kitti.split_seed,
-        sequences=root / sequences if sequences else None,
-        num_partitions=kitti.num_partitions,
-        num_shards=kitti.num_shards,
-        modifier=_sample_modifier(message),
-        validation_fold=validation_fold,
-    )
-
-
-def _sample_modifier(message) -> SampleModifier | None:
-    from frcnn_core.data.sample_modifier import SampleModifier
-
-    if not message.HasField("sample_modifier_config"):
-        return None
-    config = message.sample_modifier_config
-    mapping = config.source_to_target_class_mapping
-    return SampleModifier(
-        filter_samples_containing_only=frozenset(
-            name.lower() for name in config.filter_samples_containing_only
-        ),
-        dominant_target_classes=frozenset(name.lower() for name in config.dominant_target_classes),
-        minimum_target_class_imbalance={
-            name.lower(): ratio for name, ratio in config.minimum_target_class_imbalance.items()
-        },
-        num_duplicates=config.num_duplicates,
-        max_training_samples=config.max_training_samples,
-        source_to_target_class_mapping={
-            source.lower(): target.lower() for source, target in mapping.items()
-        },
-    )
 
 
 def _print(report: ConversionReport) -> None:
@@ -134,7 +92,7 @@ def _print(report: ConversionReport) -> None:
     if report.without_area:
         click.secho(
             f"Left out: {len(report.without_area)} box(es) without width or height,"
-            f" listed in {report.files[-1]}.",
+            f" listed in {report.warnings}.",
             fg="yellow",
             err=True,
         )

@@ -70,7 +70,7 @@ def _problems(read, task: str | None) -> list:
         kind = "a dataset spec" if is_dataset else "an experiment spec"
         raise SpecError(f"{read.path}: this is {kind}, which `frcnn {task}` does not read.")
     if is_dataset:
-        return check_dataset_spec(read, with_files=task is not None)
+        return check_dataset_spec(read, installed(), with_files=task is not None)
     return check_experiment(read, installed(), task)
 
 

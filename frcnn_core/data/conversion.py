@@ -1,4 +1,4 @@
-"""A folder of images with KITTI labels to TFRecords, in TLT's layout and file names.
+"""Images and their labels to TFRecords, in TLT's layout and file names.
 
 Differences to the original, which reads the result all the same: an empty partition does not
 renumber the others, a partition of fewer images than shards makes fewer shards, and each file
@@ -11,16 +11,18 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from frcnn_core.data import image_files, kitti, partitions, records
-from frcnn_core.data.records import Record
+from frcnn_core.data import folders, partitions, records
+from frcnn_core.data.folders import LabelledFolder
 from frcnn_core.data.sample_modifier import SampleModifier
 from frcnn_core.errors import DataError, FrcnnError
 from frcnn_core.files import whole, write_whole
@@ -32,29 +34,26 @@ logger = logging.getLogger(__name__)
 class ConversionPlan:
     """What to convert, and into what."""
 
-    root: Path
-    """Folder that the other names start from; training knows it as image_directory_path."""
-    images: str
-    """Folder of the images, below root."""
-    labels: str
-    """Folder of the label files, below root; same names as the images, ending in .txt."""
+    folders: tuple[LabelledFolder, ...]
+    """One; as many as partitions if mode is ``folders``."""
     output: Path
     """Beginning of the record files' names."""
-    extension: str = ".png"
-    """Of the image files, in whatever case, with or without the dot."""
-    mode: Literal["shuffled", "random", "sequence"] = "shuffled"
-    """How images are dealt to partitions: ``split_shuffled``, ``split_sorted`` or
-    ``deal_sequences`` of ``partitions``."""
+    mode: Literal["shuffled", "random", "sequence", "lists", "folders"] = "shuffled"
+    """How images are dealt to partitions: ``split_shuffled``, ``split_sorted``,
+    ``deal_sequences`` or ``read_list`` of ``partitions``, or a folder for each."""
     val_fraction: float = 0.2
-    """Of the images, for partition 0; unless mode is ``sequence``."""
+    """Of the images, for partition 0; of modes ``shuffled`` and ``random``."""
     seed: int = 42
     """Of mode ``shuffled``."""
     sequences: Path | None = None
     """JSON file {sequence: [image name without extension, ...]}, for mode ``sequence``."""
     num_partitions: int = 2
-    """2 unless mode is ``sequence``."""
-    num_shards: int = 0
-    """Files per partition; 0 is one whose name has no shard number."""
+    """Of mode ``sequence``."""
+    lists: tuple[Path, ...] = ()
+    """Text files of image names, a partition each, for mode ``lists``."""
+    num_shards: tuple[int, ...] = (0,)
+    """Files per partition, one number for all or one for each; 0 is one file whose name has no
+    shard number."""
     modifier: SampleModifier | None = None
     validation_fold: int | None = None
     """Partition that ``modifier`` leaves alone; None modifies them all."""
@@ -68,12 +67,41 @@ class ConversionReport:
     """Partition -> records in it, copies counted."""
     objects: Mapping[int, Counter[str]]
     """Partition -> class name -> objects in it, copies counted."""
-    files: tuple[Path, ...]
+    records: tuple[Path, ...]
+    """The record files."""
+    warnings: Path | None
+    """``_warning.json``, if there is something in it."""
+    num_left_out: int
+    """Bad images that were skipped."""
     left_out: tuple[str, ...]
-    """Where bad images are skipped: what is wrong with them, one message a problem."""
+    """What is wrong with them, one message a problem."""
     without_area: Mapping[str, Sequence[float]]
     """``labelfile_index`` -> [x1, y1, x2, y2] of boxes that were left out, as in
     ``_warning.json``."""
+    extension: str
+    """Common ending of the image files with the dot; empty where they differ, and records say
+    each one's."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that were written."""
+        return self.records + ((self.warnings,) if self.warnings else ())
+
+
+class DealtImage(NamedTuple):
+    """An image of a partition."""
+
+    folder: LabelledFolder
+    name: str
+    path: Path
+
+
+class _Sample(NamedTuple):
+    """A record as it is kept until all are checked: smaller than its objects."""
+
+    serialized: bytes
+    class_names: tuple[str, ...]
+    """One an object."""
 
 
 def convert(
@@ -104,32 +132,33 @@ def convert(
             f"{plan.output}: {len(earlier)} file(s) of an earlier conversion are there, such as"
             f" {earlier[0].name}. Give another output name, or --overwrite to replace them."
         )
-    images = image_files.find(plan.root / plan.images, plan.extension)
-    dealt = _deal(plan, list(images))
-    samples, problems = _read(plan, images, [name for names in dealt for name in names], progress)
+    dealt, names_without_image = deal(plan)
+    extension = folders.common_extension(image.path for images in dealt for image in images)
+    read = _read(dealt, progress, with_extension=not extension)
+    problems = sorted([*names_without_image, *read.problems])
     if problems and not skip_bad:
         raise DataError(
             "\n".join(problems) + f"\n{len(problems)} problem(s); nothing was written."
             " Mend them, or give --skip-bad to leave those images out."
         )
-    if not samples:
+    if not any(read.folds):
         raise DataError("\n".join([*problems, "No image is left to convert."]))
-    without_area = _boxes_without_area(plan, samples)
-    samples = {name: _with_area(sample) for name, sample in samples.items()}
-    folds = [[samples[name] for name in names if name in samples] for names in dealt]
+    folds = read.folds
     if plan.modifier:
         folds = _modify(plan, plan.modifier, folds)
-    if not folds[0] and plan.val_fraction:
-        logger.warning("Partition 0 is empty: there are too few images for validation.")
+    record_files, warnings = _write(plan, folds, read.without_area, earlier)
     return ConversionReport(
         num_images={number: len(fold) for number, fold in enumerate(folds)},
         objects={
-            number: Counter(item.class_name for sample in fold for item in sample.objects)
+            number: Counter(chain.from_iterable(sample.class_names for sample in fold))
             for number, fold in enumerate(folds)
         },
-        files=_write(plan, folds, without_area, earlier),
+        records=record_files,
+        warnings=warnings,
+        num_left_out=len(names_without_image) + read.num_bad,
         left_out=tuple(problems),
-        without_area=without_area,
+        without_area=read.without_area,
+        extension=extension,
     )
 
 
@@ -151,76 +180,148 @@ def existing_records(output: Path) -> list[Path]:
     return sorted(path for path in output.parent.iterdir() if name.fullmatch(path.name))
 
 
-def _deal(plan: ConversionPlan, names: list[str]) -> list[list[str]]:
-    """Image names of each partition, in random order; ``names`` are all of them, sorted."""
+def deal(plan: ConversionPlan) -> tuple[list[list[DealtImage]], list[str]]:
+    """Images of each partition, in random order, and what is wrong with names and partitions.
+
+    Raises:
+        DataError: as ``LabelledFolder.find``, or a list of images cannot be read.
+    """
+    found = [folder.find() for folder in plan.folders]
+    problems = [problem for _, one in found for problem in one]
+    if plan.mode == "folders":
+        dealt = [
+            [
+                DealtImage(folder, name, images[name])
+                for name in partitions.in_random_order([*images])
+            ]
+            for folder, (images, _) in zip(plan.folders, found, strict=True)
+        ]
+    else:
+        ((folder, (images, _)),) = zip(plan.folders, found, strict=True)
+        names, lost = _partition(plan, folder, images)
+        problems += lost
+        dealt = [
+            [DealtImage(folder, name, images[name]) for name in partitions.in_random_order(one)]
+            for one in names
+        ]
+    return dealt, problems + _shared(dealt)
+
+
+def _partition(
+    plan: ConversionPlan, folder: LabelledFolder, images: Mapping[str, Path]
+) -> tuple[list[list[str]], list[str]]:
+    """Names for each partition, all of them of ``images``, and what is wrong with other names."""
+    everyone = list(images)
     if plan.mode == "shuffled":
-        dealt = partitions.split_shuffled(names, plan.val_fraction, plan.seed)
-    elif plan.mode == "random":
-        dealt = partitions.split_sorted(names, plan.val_fraction)
+        return partitions.split_shuffled(everyone, plan.val_fraction, plan.seed), []
+    if plan.mode == "random":
+        return partitions.split_sorted(everyone, plan.val_fraction), []
+    if plan.mode == "lists":
+        lists = {path: partitions.read_list(path) for path in plan.lists}
+        lost = [
+            f"{path}:{line}: {name!r} has no image in {folder.folder}."
+            for path, names in lists.items()
+            for name, line in names.items()
+            if name not in images
+        ]
+        chosen = [list(names) for names in lists.values()]
     elif plan.num_partitions == 1:
-        dealt = [names]
+        return [everyone], []
     elif plan.sequences is None:
-        raise DataError("partition_mode 'sequence' needs a kitti_sequence_to_frames_file.")
+        raise DataError("partition_mode 'sequence' needs a file that lists the sequences' frames.")
     else:
         sequences = partitions.read_sequences(plan.sequences)
-        dealt = partitions.deal_sequences(sequences, plan.num_partitions)
-    return [partitions.in_random_order(names) for names in dealt]
+        chosen = partitions.deal_sequences(sequences, plan.num_partitions)
+        lost = [
+            f"{plan.sequences}: frame {name!r} has no image in {folder.folder}."
+            for names in chosen
+            for name in names
+            if name not in images
+        ]
+    return [[name for name in names if name in images] for names in chosen], lost
+
+
+def _shared(dealt: Sequence[Sequence[DealtImage]]) -> list[str]:
+    """A message for each image that is in several partitions."""
+    homes: dict[Path, int] = {}
+    problems = []
+    for number, images in enumerate(dealt):
+        for image in images:
+            if (home := homes.setdefault(image.path, number)) != number:
+                problems.append(
+                    f"{image.path}: is in partition {home} and in partition {number}; training and"
+                    " validation could share it."
+                )
+    return problems
+
+
+class _Reading(NamedTuple):
+    """What became of the images."""
+
+    folds: list[list[_Sample]]
+    """The good ones of each partition."""
+    problems: list[str]
+    num_bad: int
+    without_area: dict[str, list[float]]
+    """As in ``ConversionReport``."""
 
 
 def _read(
-    plan: ConversionPlan,
-    images: Mapping[str, Path],
-    names: Sequence[str],
+    dealt: Sequence[Sequence[DealtImage]],
     progress: Callable[[int, int], None],
-) -> tuple[dict[str, Record], list[str]]:
-    """Image name -> record of the good ones, and what is wrong with the others, sorted."""
-    labels = plan.root / plan.labels
-    if not labels.is_dir():
-        raise DataError(f"{labels}: there is no such folder.")
-    # Thousands of messages about one mistake would hide it.
-    if not any((labels / f"{name}.txt").exists() for name in names):
-        raise DataError(f"{labels}: not one of the {len(names)} images has a label file here.")
-    problems = [
-        f"{plan.sequences}: frame {name!r} has no image in {plan.root / plan.images}."
-        for name in names
-        if name not in images
-    ]
-    names = [name for name in names if name in images]
-    samples: dict[str, Record] = {}
+    *,
+    with_extension: bool,
+) -> _Reading:
+    """Read all labels and image headers, several at a time."""
+
+    def read(image: DealtImage) -> tuple[_Sample, dict[str, list[float]]] | list[str]:
+        try:
+            return _sample(image, with_extension=with_extension)
+        except DataError as error:
+            return str(error).splitlines()
+
+    reading = _Reading([[] for _ in dealt], [], 0, {})
+    total = sum(map(len, dealt))
+    done = 0
     with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda name: _read_image(plan, images[name]), names)
-        for number, (name, result) in enumerate(zip(names, results, strict=True), start=1):
-            if isinstance(result, Record):
-                samples[name] = result
-            else:
-                problems += result
-            progress(number, len(names))
-    return samples, sorted(problems)
+        for fold, images in zip(reading.folds, dealt, strict=True):
+            for result in pool.map(read, images):
+                if isinstance(result, list):
+                    reading.problems.extend(result)
+                else:
+                    sample, without_area = result
+                    fold.append(sample)
+                    reading.without_area.update(without_area)
+                done += 1
+                progress(done, total)
+    return reading._replace(num_bad=total - sum(map(len, reading.folds)))
 
 
-def _read_image(plan: ConversionPlan, image: Path) -> Record | list[str]:
-    """The record of one image, or everything that is wrong with it."""
-    problems = []
-    try:
-        height, width = image_files.size(image)
-    except DataError as error:
-        problems.append(str(error))
-    try:
-        objects = kitti.read(_label_file(plan, image.stem))
-    except DataError as error:
-        problems += str(error).splitlines()
-    if problems:
-        return problems
-    return Record(f"{plan.images.strip('/')}/{image.stem}", height, width, tuple(objects))
+def _sample(image: DealtImage, *, with_extension: bool) -> tuple[_Sample, dict[str, list[float]]]:
+    """An image's record without the boxes that have no area, and these boxes.
 
-
-def _label_file(plan: ConversionPlan, name: str) -> Path:
-    return plan.root / plan.labels / f"{name}.txt"
+    Raises:
+        DataError: as ``LabelledFolder.read``.
+    """
+    record = image.folder.read(image.name, image.path)
+    place = image.folder.labels.place(image.name)
+    without_area = {
+        f"{place}_{index}": [item.x1, item.y1, item.x2, item.y2]
+        for index, item in enumerate(record.objects)
+        if not item.has_area
+    }
+    record = replace(
+        record,
+        objects=tuple(item for item in record.objects if item.has_area),
+        extension=image.path.suffix if with_extension else "",
+    )
+    class_names = tuple(sys.intern(item.class_name) for item in record.objects)
+    return _Sample(records.to_example(record), class_names), without_area
 
 
 def _modify(
-    plan: ConversionPlan, modifier: SampleModifier, folds: Sequence[list[Record]]
-) -> list[list[Record]]:
+    plan: ConversionPlan, modifier: SampleModifier, folds: Sequence[list[_Sample]]
+) -> list[list[_Sample]]:
     training = [number for number in range(len(folds)) if number != plan.validation_fold]
     return [
         modifier.modify(fold, num_partitions=len(training)) if number in training else fold
@@ -228,29 +329,17 @@ def _modify(
     ]
 
 
-def _boxes_without_area(
-    plan: ConversionPlan, samples: Mapping[str, Record]
-) -> dict[str, list[float]]:
-    return {
-        f"{_label_file(plan, name)}_{index}": [item.x1, item.y1, item.x2, item.y2]
-        for name, sample in samples.items()
-        for index, item in enumerate(sample.objects)
-        if not item.has_area
-    }
-
-
-def _with_area(sample: Record) -> Record:
-    objects = tuple(item for item in sample.objects if item.has_area)
-    return Record(sample.frame_id, sample.height, sample.width, objects)
-
-
 def _write(
     plan: ConversionPlan,
-    folds: Sequence[list[Record]],
+    folds: Sequence[list[_Sample]],
     without_area: Mapping[str, Sequence[float]],
     earlier: Sequence[Path],
-) -> tuple[Path, ...]:
-    """Write all files under temporary names, and rename them once the last one is complete."""
+) -> tuple[tuple[Path, ...], Path | None]:
+    """Write all files under temporary names, and rename them once the last one is complete.
+
+    Returns:
+        The record files, and the file of boxes without area if there are any.
+    """
     import tensorflow as tf
 
     files = []
@@ -260,26 +349,27 @@ def _write(
             try:
                 with tf.io.TFRecordWriter(str(temporary)) as writer:
                     for sample in samples:
-                        writer.write(records.to_example(sample))
+                        writer.write(sample.serialized)
             except tf.errors.OpError as error:
                 raise FrcnnError(f"{path} cannot be written: {error.message}") from error
             files.append(path)
+    warnings = None
     if without_area:
-        path = plan.output.with_name(f"{plan.output.name}_warning.json")
-        write_whole(path, json.dumps(without_area, indent=4) + "\n")
-        files.append(path)
+        warnings = plan.output.with_name(f"{plan.output.name}_warning.json")
+        write_whole(warnings, json.dumps(without_area, indent=4) + "\n")
     for path in earlier:
-        if path not in files:
+        if path not in (*files, warnings):
             path.unlink()
-    return tuple(files)
+    return tuple(files), warnings
 
 
 def _shards(
-    plan: ConversionPlan, folds: Sequence[list[Record]]
-) -> Iterator[tuple[Path, list[Record]]]:
+    plan: ConversionPlan, folds: Sequence[list[_Sample]]
+) -> Iterator[tuple[Path, list[_Sample]]]:
     """Each file and what belongs into it; the last shard of a fold takes what is left over."""
-    for fold, samples in enumerate(folds):
-        num_shards = min(plan.num_shards, len(samples))
+    wanted = plan.num_shards * len(folds) if len(plan.num_shards) == 1 else plan.num_shards
+    for fold, (samples, most) in enumerate(zip(folds, wanted, strict=True)):
+        num_shards = min(most, len(samples))
         num_files = max(num_shards, 1) if samples else 0
         for shard in range(num_files):
             size = len(samples) // num_files
@@ -288,6 +378,6 @@ def _shards(
             yield plan.output.with_name(name), _objects_first(samples[shard * size : end])
 
 
-def _objects_first(samples: list[Record]) -> list[Record]:
-    first = next((i for i, sample in enumerate(samples) if sample.objects), 0)
+def _objects_first(samples: list[_Sample]) -> list[_Sample]:
+    first = next((i for i, sample in enumerate(samples) if sample.class_names), 0)
     return [samples[first], *samples[:first], *samples[first + 1 :]]

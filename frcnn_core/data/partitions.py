@@ -6,9 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from random import Random
 
+from frcnn_core.data import image_files
 from frcnn_core.errors import DataError
 
 _ORDER_SEED = 42
@@ -58,6 +59,38 @@ def read_sequences(path: Path) -> dict[str, list[str]]:
             " and validation could share it."
         )
     return sequences
+
+
+def read_list(path: Path) -> dict[str, int]:
+    """Name -> line of each image that a text file lists, one a line, in the file's order.
+
+    Names are paths below the image folder, with or without extension.  Blank lines are passed
+    over.
+
+    Raises:
+        DataError: the file is missing, not text, lists nothing, or an image twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file; lists of images are UTF-8 text.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
+    names: dict[str, int] = {}
+    problems = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        name = PurePosixPath(line.strip())
+        is_file = name.suffix.lower() in image_files.SUFFIXES
+        name = str(name.with_suffix("") if is_file else name)
+        if names.setdefault(name, number) != number:
+            problems.append(f"{path}:{number}: {name!r} is in line {names[name]} already.")
+    if problems:
+        raise DataError("\n".join(problems))
+    if not names:
+        raise DataError(f"{path}: lists no images.")
+    return names
 
 
 def in_random_order(names: Sequence[str], seed: int = _ORDER_SEED) -> list[str]:

@@ -57,6 +57,11 @@ class Record:
     extension: str = ""
     """Ending of the image file with the dot, as it is on disk; empty: the spec says it."""
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One an object."""
+        return tuple(item.class_name for item in self.objects)
+
 
 class ParsedRecord(NamedTuple):
     """The same inside a TensorFlow graph, as far as training and evaluation use it."""
@@ -102,7 +107,7 @@ def to_example(record: Record) -> bytes:
     for key, field in _FLOATS.items():
         features[key] = floats(getattr(item, field) for item in record.objects)
     if any(item.crowd for item in record.objects):
-        features[CROWD] = integers(item.crowd for item in record.objects)
+        features[CROWD] = integers(int(item.crowd) for item in record.objects)
     if record.extension:
         features[FRAME_EXTENSION] = texts([record.extension])
     example = tf.train.Example(features=tf.train.Features(feature=features))

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
-from frcnn_core.data.records import Record
+
+class _HasClasses(Protocol):
+    @property
+    def class_names(self) -> Iterable[str]:
+        """One for each object of the image."""
+
+
+T = TypeVar("T", bound=_HasClasses)
 
 
 @dataclass(frozen=True)
@@ -27,13 +35,14 @@ class SampleModifier:
     source_to_target_class_mapping: Mapping[str, str] = field(default_factory=dict)
     """Class name in the labels -> class; others stay as they are."""
 
-    def modify(self, samples: Iterable[Record], *, num_partitions: int) -> list[Record]:
+    def modify(self, samples: Iterable[T], *, num_partitions: int) -> list[T]:
         """What one training partition becomes.
 
         Args:
+            samples: records, or what stands for them.
             num_partitions: of training, which share ``max_training_samples`` evenly.
         """
-        kept: list[Record] = []
+        kept: list[T] = []
         for sample in samples:
             counts = self._count(sample)
             if len(counts) == 1 and counts.keys() <= self.filter_samples_containing_only:
@@ -42,10 +51,9 @@ class SampleModifier:
             kept += [sample] * (1 + copies)
         return kept[: self.max_training_samples // num_partitions or None]
 
-    def _count(self, sample: Record) -> Counter[str]:
+    def _count(self, sample: T) -> Counter[str]:
         mapping: Mapping[str, str] = self.source_to_target_class_mapping
-        names: Sequence[str] = [item.class_name for item in sample.objects]
-        return Counter(mapping.get(name, name) for name in names)
+        return Counter(mapping.get(name, name) for name in sample.class_names)
 
     def _has_many_rare(self, counts: Counter[str]) -> bool:
         return any(

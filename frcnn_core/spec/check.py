@@ -46,7 +46,7 @@ def check(spec: Spec, plugins: Plugins, task: str | None = None) -> list[Problem
         check_augmentation(findings)
         check_training(findings, plugins, with_files=task is not None)
     if task in ("train", "evaluate", None):
-        check_dataset(findings, training=task != "evaluate", with_files=task is not None)
+        check_dataset(findings, plugins, training=task != "evaluate", with_files=task is not None)
     validates = task == "train" and has_validation(spec.message.dataset_config)
     if validates or task in ("evaluate", None):
         check_evaluation(findings, plugins)
@@ -62,10 +62,14 @@ def check(spec: Spec, plugins: Plugins, task: str | None = None) -> list[Problem
     return _in_order(spec, findings.problems)
 
 
-def check_dataset_spec(spec: Spec, *, with_files: bool = True) -> list[Problem]:
-    """What keeps a dataset spec from being converted, and what in it has no effect."""
+def check_dataset_spec(spec: Spec, plugins: Plugins, *, with_files: bool = True) -> list[Problem]:
+    """What keeps a dataset spec from being converted, and what in it has no effect.
+
+    Args:
+        plugins: what the format of labels may name.
+    """
     findings = Findings(spec)
-    check_conversion(findings, with_files=with_files)
+    check_conversion(findings, plugins, with_files=with_files)
     return _in_order(spec, findings.problems)
 
 
@@ -78,9 +82,9 @@ def require(spec: Spec, plugins: Plugins, task: str) -> list[Problem]:
     return refuse(check(spec, plugins, task))
 
 
-def require_dataset_spec(spec: Spec) -> list[Problem]:
+def require_dataset_spec(spec: Spec, plugins: Plugins) -> list[Problem]:
     """The warnings about a dataset spec that can be converted; raises as ``require`` does."""
-    return refuse(check_dataset_spec(spec))
+    return refuse(check_dataset_spec(spec, plugins))
 
 
 def _in_order(spec: Spec, problems: list[Problem]) -> list[Problem]:

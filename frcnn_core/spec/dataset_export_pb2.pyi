@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DatasetExportConfig(_message.Message):
-    __slots__ = ("coco_config", "kitti_config", "sample_modifier_config", "image_directory_path", "target_class_mapping")
+    __slots__ = ("coco_config", "kitti_config", "source", "sample_modifier_config", "image_directory_path", "target_class_mapping")
     class TargetClassMappingEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -17,15 +17,17 @@ class DatasetExportConfig(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     COCO_CONFIG_FIELD_NUMBER: _ClassVar[int]
     KITTI_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_MODIFIER_CONFIG_FIELD_NUMBER: _ClassVar[int]
     IMAGE_DIRECTORY_PATH_FIELD_NUMBER: _ClassVar[int]
     TARGET_CLASS_MAPPING_FIELD_NUMBER: _ClassVar[int]
     coco_config: COCOConfig
     kitti_config: KITTIConfig
+    source: SourceConfig
     sample_modifier_config: SampleModifierConfig
     image_directory_path: str
     target_class_mapping: _containers.ScalarMap[str, str]
-    def __init__(self, coco_config: _Optional[_Union[COCOConfig, _Mapping]] = ..., kitti_config: _Optional[_Union[KITTIConfig, _Mapping]] = ..., sample_modifier_config: _Optional[_Union[SampleModifierConfig, _Mapping]] = ..., image_directory_path: _Optional[str] = ..., target_class_mapping: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, coco_config: _Optional[_Union[COCOConfig, _Mapping]] = ..., kitti_config: _Optional[_Union[KITTIConfig, _Mapping]] = ..., source: _Optional[_Union[SourceConfig, _Mapping]] = ..., sample_modifier_config: _Optional[_Union[SampleModifierConfig, _Mapping]] = ..., image_directory_path: _Optional[str] = ..., target_class_mapping: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class KITTIConfig(_message.Message):
     __slots__ = ("root_directory_path", "image_dir_name", "label_dir_name", "point_clouds_dir", "calibrations_dir", "kitti_sequence_to_frames_file", "image_extension", "num_partitions", "num_shards", "partition_mode", "val_split", "split_seed")
@@ -56,18 +58,57 @@ class KITTIConfig(_message.Message):
     def __init__(self, root_directory_path: _Optional[str] = ..., image_dir_name: _Optional[str] = ..., label_dir_name: _Optional[str] = ..., point_clouds_dir: _Optional[str] = ..., calibrations_dir: _Optional[str] = ..., kitti_sequence_to_frames_file: _Optional[str] = ..., image_extension: _Optional[str] = ..., num_partitions: _Optional[int] = ..., num_shards: _Optional[int] = ..., partition_mode: _Optional[str] = ..., val_split: _Optional[float] = ..., split_seed: _Optional[int] = ...) -> None: ...
 
 class COCOConfig(_message.Message):
-    __slots__ = ("root_directory_path", "img_dir_names", "annotation_files", "num_partitions", "num_shards")
+    __slots__ = ("root_directory_path", "img_dir_names", "annotation_files", "num_partitions", "num_shards", "compact_names")
     ROOT_DIRECTORY_PATH_FIELD_NUMBER: _ClassVar[int]
     IMG_DIR_NAMES_FIELD_NUMBER: _ClassVar[int]
     ANNOTATION_FILES_FIELD_NUMBER: _ClassVar[int]
     NUM_PARTITIONS_FIELD_NUMBER: _ClassVar[int]
     NUM_SHARDS_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_NAMES_FIELD_NUMBER: _ClassVar[int]
     root_directory_path: str
     img_dir_names: _containers.RepeatedScalarFieldContainer[str]
     annotation_files: _containers.RepeatedScalarFieldContainer[str]
     num_partitions: int
     num_shards: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, root_directory_path: _Optional[str] = ..., img_dir_names: _Optional[_Iterable[str]] = ..., annotation_files: _Optional[_Iterable[str]] = ..., num_partitions: _Optional[int] = ..., num_shards: _Optional[_Iterable[int]] = ...) -> None: ...
+    compact_names: bool
+    def __init__(self, root_directory_path: _Optional[str] = ..., img_dir_names: _Optional[_Iterable[str]] = ..., annotation_files: _Optional[_Iterable[str]] = ..., num_partitions: _Optional[int] = ..., num_shards: _Optional[_Iterable[int]] = ..., compact_names: bool = ...) -> None: ...
+
+class SourceConfig(_message.Message):
+    __slots__ = ("format", "root_directory_path", "images", "labels", "options", "image_extension", "partition_mode", "image_lists", "sequence_to_frames_file", "num_partitions", "num_shards", "val_split", "split_seed")
+    class OptionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    ROOT_DIRECTORY_PATH_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_EXTENSION_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_MODE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_LISTS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_TO_FRAMES_FILE_FIELD_NUMBER: _ClassVar[int]
+    NUM_PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    NUM_SHARDS_FIELD_NUMBER: _ClassVar[int]
+    VAL_SPLIT_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_SEED_FIELD_NUMBER: _ClassVar[int]
+    format: str
+    root_directory_path: str
+    images: str
+    labels: str
+    options: _containers.ScalarMap[str, str]
+    image_extension: str
+    partition_mode: str
+    image_lists: _containers.RepeatedScalarFieldContainer[str]
+    sequence_to_frames_file: str
+    num_partitions: int
+    num_shards: int
+    val_split: float
+    split_seed: int
+    def __init__(self, format: _Optional[str] = ..., root_directory_path: _Optional[str] = ..., images: _Optional[str] = ..., labels: _Optional[str] = ..., options: _Optional[_Mapping[str, str]] = ..., image_extension: _Optional[str] = ..., partition_mode: _Optional[str] = ..., image_lists: _Optional[_Iterable[str]] = ..., sequence_to_frames_file: _Optional[str] = ..., num_partitions: _Optional[int] = ..., num_shards: _Optional[int] = ..., val_split: _Optional[float] = ..., split_seed: _Optional[int] = ...) -> None: ...
 
 class SampleModifierConfig(_message.Message):
     __slots__ = ("filter_samples_containing_only", "dominant_target_classes", "minimum_target_class_imbalance", "num_duplicates", "max_training_samples", "source_to_target_class_mapping")

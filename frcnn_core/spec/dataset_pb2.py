@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66rcnn_core/spec/dataset.proto\x12\nfrcnn.spec\"\x99\x05\n\rDatasetConfig\x12,\n\x0c\x64\x61ta_sources\x18\x01 \x03(\x0b\x32\x16.frcnn.spec.DataSource\x12\x1c\n\x0fimage_extension\x18\x02 \x01(\tH\x01\x88\x01\x01\x12O\n\x14target_class_mapping\x18\x03 \x03(\x0b\x32\x31.frcnn.spec.DatasetConfig.TargetClassMappingEntry\x12\x19\n\x0fvalidation_fold\x18\x04 \x01(\rH\x00\x12\x38\n\x16validation_data_source\x18\x05 \x01(\x0b\x32\x16.frcnn.spec.DataSourceH\x00\x12G\n\x0f\x64\x61taloader_mode\x18\x06 \x01(\x0e\x32).frcnn.spec.DatasetConfig.DATALOADER_MODEH\x02\x88\x01\x01\x12\x43\n\rsampling_mode\x18\x07 \x01(\x0e\x32\'.frcnn.spec.DatasetConfig.SAMPLING_MODEH\x03\x88\x01\x01\x1a\x39\n\x17TargetClassMappingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x0f\x44\x41TALOADER_MODE\x12\x0f\n\x0bMULTISOURCE\x10\x00\x12\n\n\x06LEGACY\x10\x01\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x02\"@\n\rSAMPLING_MODE\x12\x10\n\x0cUSER_DEFINED\x10\x00\x12\x10\n\x0cPROPORTIONAL\x10\x01\x12\x0b\n\x07UNIFORM\x10\x02\x42\x14\n\x12\x64\x61taset_split_typeB\x12\n\x10_image_extensionB\x12\n\x10_dataloader_modeB\x10\n\x0e_sampling_mode\"\xa6\x01\n\nDataSource\x12\x1b\n\x0etfrecords_path\x18\x01 \x01(\tH\x00\x88\x01\x01\x12!\n\x14image_directory_path\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x1a\n\rsource_weight\x18\x03 \x01(\x02H\x02\x88\x01\x01\x42\x11\n\x0f_tfrecords_pathB\x17\n\x15_image_directory_pathB\x10\n\x0e_source_weightb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66rcnn_core/spec/dataset.proto\x12\nfrcnn.spec\"\x99\x05\n\rDatasetConfig\x12,\n\x0c\x64\x61ta_sources\x18\x01 \x03(\x0b\x32\x16.frcnn.spec.DataSource\x12\x1c\n\x0fimage_extension\x18\x02 \x01(\tH\x01\x88\x01\x01\x12O\n\x14target_class_mapping\x18\x03 \x03(\x0b\x32\x31.frcnn.spec.DatasetConfig.TargetClassMappingEntry\x12\x19\n\x0fvalidation_fold\x18\x04 \x01(\rH\x00\x12\x38\n\x16validation_data_source\x18\x05 \x01(\x0b\x32\x16.frcnn.spec.DataSourceH\x00\x12G\n\x0f\x64\x61taloader_mode\x18\x06 \x01(\x0e\x32).frcnn.spec.DatasetConfig.DATALOADER_MODEH\x02\x88\x01\x01\x12\x43\n\rsampling_mode\x18\x07 \x01(\x0e\x32\'.frcnn.spec.DatasetConfig.SAMPLING_MODEH\x03\x88\x01\x01\x1a\x39\n\x17TargetClassMappingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x0f\x44\x41TALOADER_MODE\x12\x0f\n\x0bMULTISOURCE\x10\x00\x12\n\n\x06LEGACY\x10\x01\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x02\"@\n\rSAMPLING_MODE\x12\x10\n\x0cUSER_DEFINED\x10\x00\x12\x10\n\x0cPROPORTIONAL\x10\x01\x12\x0b\n\x07UNIFORM\x10\x02\x42\x14\n\x12\x64\x61taset_split_typeB\x12\n\x10_image_extensionB\x12\n\x10_dataloader_modeB\x10\n\x0e_sampling_mode\"\xaa\x02\n\nDataSource\x12\x1b\n\x0etfrecords_path\x18\x01 \x01(\tH\x00\x88\x01\x01\x12!\n\x14image_directory_path\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x1a\n\rsource_weight\x18\x03 \x01(\x02H\x02\x88\x01\x01\x12(\n\x06labels\x18\x64 \x01(\x0b\x32\x18.frcnn.spec.LabelsConfig\x12\x17\n\nimage_list\x18\x65 \x01(\tH\x03\x88\x01\x01\x12\x1c\n\x0fimage_extension\x18\x66 \x01(\tH\x04\x88\x01\x01\x42\x11\n\x0f_tfrecords_pathB\x17\n\x15_image_directory_pathB\x10\n\x0e_source_weightB\r\n\x0b_image_listB\x12\n\x10_image_extension\"\xb2\x01\n\x0cLabelsConfig\x12\x11\n\x04path\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06\x66ormat\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x36\n\x07options\x18\x03 \x03(\x0b\x32%.frcnn.spec.LabelsConfig.OptionsEntry\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_pathB\t\n\x07_formatb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,6 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DATASETCONFIG_TARGETCLASSMAPPINGENTRY']._loaded_options = None
   _globals['_DATASETCONFIG_TARGETCLASSMAPPINGENTRY']._serialized_options = b'8\001'
+  _globals['_LABELSCONFIG_OPTIONSENTRY']._loaded_options = None
+  _globals['_LABELSCONFIG_OPTIONSENTRY']._serialized_options = b'8\001'
   _globals['_DATASETCONFIG']._serialized_start=46
   _globals['_DATASETCONFIG']._serialized_end=711
   _globals['_DATASETCONFIG_TARGETCLASSMAPPINGENTRY']._serialized_start=447
@@ -42,5 +44,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASETCONFIG_SAMPLING_MODE']._serialized_start=567
   _globals['_DATASETCONFIG_SAMPLING_MODE']._serialized_end=631
   _globals['_DATASOURCE']._serialized_start=714
-  _globals['_DATASOURCE']._serialized_end=880
+  _globals['_DATASOURCE']._serialized_end=1012
+  _globals['_LABELSCONFIG']._serialized_start=1015
+  _globals['_LABELSCONFIG']._serialized_end=1193
+  _globals['_LABELSCONFIG_OPTIONSENTRY']._serialized_start=1127
+  _globals['_LABELSCONFIG_OPTIONSENTRY']._serialized_end=1173
 # @@protoc_insertion_point(module_scope)

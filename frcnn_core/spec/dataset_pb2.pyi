@@ -49,11 +49,34 @@ class DatasetConfig(_message.Message):
     def __init__(self, data_sources: _Optional[_Iterable[_Union[DataSource, _Mapping]]] = ..., image_extension: _Optional[str] = ..., target_class_mapping: _Optional[_Mapping[str, str]] = ..., validation_fold: _Optional[int] = ..., validation_data_source: _Optional[_Union[DataSource, _Mapping]] = ..., dataloader_mode: _Optional[_Union[DatasetConfig.DATALOADER_MODE, str]] = ..., sampling_mode: _Optional[_Union[DatasetConfig.SAMPLING_MODE, str]] = ...) -> None: ...
 
 class DataSource(_message.Message):
-    __slots__ = ("tfrecords_path", "image_directory_path", "source_weight")
+    __slots__ = ("tfrecords_path", "image_directory_path", "source_weight", "labels", "image_list", "image_extension")
     TFRECORDS_PATH_FIELD_NUMBER: _ClassVar[int]
     IMAGE_DIRECTORY_PATH_FIELD_NUMBER: _ClassVar[int]
     SOURCE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_LIST_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_EXTENSION_FIELD_NUMBER: _ClassVar[int]
     tfrecords_path: str
     image_directory_path: str
     source_weight: float
-    def __init__(self, tfrecords_path: _Optional[str] = ..., image_directory_path: _Optional[str] = ..., source_weight: _Optional[float] = ...) -> None: ...
+    labels: LabelsConfig
+    image_list: str
+    image_extension: str
+    def __init__(self, tfrecords_path: _Optional[str] = ..., image_directory_path: _Optional[str] = ..., source_weight: _Optional[float] = ..., labels: _Optional[_Union[LabelsConfig, _Mapping]] = ..., image_list: _Optional[str] = ..., image_extension: _Optional[str] = ...) -> None: ...
+
+class LabelsConfig(_message.Message):
+    __slots__ = ("path", "format", "options")
+    class OptionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    format: str
+    options: _containers.ScalarMap[str, str]
+    def __init__(self, path: _Optional[str] = ..., format: _Optional[str] = ..., options: _Optional[_Mapping[str, str]] = ...) -> None: ...

@@ -1,4 +1,7 @@
+import pytest
+
 from frcnn_core import assemble
+from frcnn_core.errors import DataError
 from frcnn_core.spec.load import loads
 
 
@@ -34,3 +37,26 @@ def test_a_fold_of_the_records_is_set_apart(tmp_path):
     training, validation = assemble.sources(spec)
     assert [path.name[:12] for path in training[0].records] == ["set-fold-000", "set-fold-002"]
     assert [path.name[:12] for path in validation[0].records] == ["set-fold-001"]
+
+
+def test_a_source_may_have_an_ending_and_a_weight_of_its_own(tmp_path):
+    (tmp_path / "set").touch()
+    block = f'tfrecords_path: "{tmp_path}/set" image_directory_path: "{tmp_path}"'
+    spec = small(
+        f"dataset_config {{ data_sources {{ {block} }} "
+        f'data_sources {{ {block} image_extension: "jpg" source_weight: 0.5 }} '
+        f"data_sources {{ {block} source_weight: 0 }} }}"
+    )
+    training, _ = assemble.sources(spec)
+    assert [source.extension for source in training] == ["png", "jpg", "png"]
+    assert [source.weight for source in training] == [1.0, 0.5, 1.0]
+
+
+def test_records_of_which_none_is_in_the_validation_fold_are_an_error(tmp_path):
+    (tmp_path / "set-fold-000-of-002").touch()
+    spec = small(
+        f'dataset_config {{ data_sources {{ tfrecords_path: "{tmp_path}/set*" '
+        f'image_directory_path: "{tmp_path}" }} validation_fold: 1 }}'
+    )
+    with pytest.raises(DataError, match="no image in fold 1"):
+        assemble.sources(spec)

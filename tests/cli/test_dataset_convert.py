@@ -77,9 +77,38 @@ def test_a_second_run_needs_overwrite(spec):
     assert run("-d", spec, "-o", output, "--overwrite").exit_code == 0
 
 
-def test_coco_annotations_are_an_error_that_says_what_to_do(tmp_path):
-    path = tmp_path / "spec.txt"
-    path.write_text('coco_config { root_directory_path: "." }')
-    result = run("-d", path, "-o", tmp_path / "set")
+def test_too_few_images_for_validation_are_told(spec):
+    spec.write_text(spec.read_text().replace("val_split: 34", "val_split: 30"))
+    result = run("-d", spec, "-o", spec.parent / "records" / "set")
+    assert result.exit_code == 0
+    assert "too few images for validation" in result.output
+
+
+def test_labels_of_another_format_need_only_their_place(spec):
+    root = spec.parent
+    for path in (root / "label_2").iterdir():
+        path.write_text("0 0.25 0.5 0.25 0.5\n")
+    (root / "label_2" / "classes.txt").write_text("Big Bus\n")
+    spec.write_text(
+        f'source {{ root_directory_path: "{root}" images: "image_2" labels: "label_2" }}'
+    )
+    result = run("-d", spec, "-o", root / "records" / "set")
+    assert result.exit_code == 0, result.output
+    row = next(line for line in result.output.splitlines() if "big bus" in line)
+    assert [word for word in row.split() if word.isdigit()] == ["0", "3", "3"]
+
+
+def test_a_format_that_is_not_installed_is_an_error_at_its_place(spec):
+    spec.write_text('source {\n  images: "image_2" labels: "label_2" format: "vok"\n}')
+    result = run("-d", spec, "-o", spec.parent / "set")
     assert result.exit_code == 2
-    assert "KITTI" in result.output
+    assert f"{spec}:2:39: source.format: no label format is called 'vok'" in result.output
+    assert "Did you mean 'voc'?" in result.output
+
+
+def test_all_that_is_missing_of_a_coco_spec_is_told(spec):
+    spec.write_text('coco_config { root_directory_path: "." }')
+    result = run("-d", spec, "-o", spec.parent / "set")
+    assert result.exit_code == 2
+    assert "img_dir_names is missing" in result.output
+    assert "annotation_files is missing" in result.output

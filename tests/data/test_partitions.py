@@ -59,3 +59,31 @@ def test_a_file_that_is_no_list_of_sequences_is_an_error(tmp_path, text, message
 def test_a_missing_file_of_sequences_is_an_error(tmp_path):
     with pytest.raises(DataError, match="cannot be read as JSON"):
         partitions.read_sequences(tmp_path / "none.json")
+
+
+def test_a_list_has_a_name_a_line_with_or_without_extension(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("b\n\n sub/a.JPG \n./c.v2\nd e.png")
+    assert partitions.read_list(path) == {"b": 1, "sub/a": 3, "c.v2": 4, "d e": 5}
+
+
+def test_a_name_that_is_listed_twice_is_an_error_with_both_lines(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a\nb\na.jpg\n")
+    with pytest.raises(DataError, match=r"list\.txt:3: 'a' is in line 1 already"):
+        partitions.read_list(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"\n", "lists no images"), (b"\xff\xfe\xff", "not a text file")]
+)
+def test_a_file_that_is_no_list_is_an_error(tmp_path, content, message):
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        partitions.read_list(path)
+
+
+def test_a_list_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        partitions.read_list(tmp_path / "list.txt")

@@ -4,7 +4,7 @@ import pytest
 
 from frcnn_core import Backbone, LRSchedule, Metric, Optimizer
 from frcnn_core.errors import SpecError
-from frcnn_core.plugins import Plugins
+from frcnn_core.plugins import Plugins, installed
 from frcnn_core.registry import Registered
 from frcnn_core.spec.check import (
     TASKS,
@@ -319,7 +319,7 @@ def written(path, value):
         (f"{INPUT}.max_objects_num_per_image", "0"),
         (f"{INPUT}.image_channel_order", "'gbr'"),
         (f"{INPUT}.size_height_width.height", "31"),
-        (f"{INPUT}.size_min", "{ min: 600 }"),
+        (f"{INPUT}.size_min.min", "31"),
         (f"{T}.batch_size_per_gpu", "0"),
         (f"{T}.rpn_min_overlap", "0"),
         (f"{T}.rpn_min_overlap", "0.7"),
@@ -625,14 +625,125 @@ def test_of_several_weights_to_start_from_only_the_first_has_an_effect(plugins):
     )
 
 
-def test_sampling_modes_matter_only_with_several_sources(plugins):
-    text = written(f"{D}.sampling_mode", "UNIFORM")
-    assert problems(plugins, GOOD + text) == []
-    second = "{ tfrecords_path: 'a' image_directory_path: 'b' source_weight: 2 }"
-    found = problems(plugins, GOOD + text + written(f"{D}.data_sources", second))
-    assert [problem[:2] for problem in found] == [
-        ("warning", f"{D}.sampling_mode"),
-        ("warning", f"{D}.data_sources[1].source_weight"),
+SECOND = "{ tfrecords_path: 'a' image_directory_path: 'b' source_weight: 2 }"
+
+
+def test_weights_of_several_sources_mean_something(plugins):
+    assert problems(plugins, GOOD + written(f"{D}.data_sources", SECOND)) == []
+    for mode in ("UNIFORM", "PROPORTIONAL"):
+        text = written(f"{D}.data_sources", SECOND) + written(f"{D}.sampling_mode", mode)
+        assert only(plugins, text) == (
+            "warning",
+            f"{D}.data_sources[1].source_weight",
+            f"has no effect: sampling_mode is {mode}.",
+        )
+
+
+def test_the_weight_of_the_only_source_has_no_effect(plugins):
+    text = GOOD.replace(
+        "image_directory_path: 'images'", "image_directory_path: 'b' source_weight: 2"
+    )
+    assert [problem[:2] for problem in problems(plugins, text)] == [
+        ("warning", f"{D}.data_sources[0].source_weight")
+    ]
+
+
+def test_a_source_cannot_come_less_than_never(plugins):
+    found = problems(plugins, GOOD + written(f"{D}.data_sources", SECOND.replace("2", "-1")))
+    assert [problem[:2] for problem in found] == [("error", f"{D}.data_sources[1].source_weight")]
+
+
+# --- labels instead of records
+
+DIRECT = "tfrecords_path: 'records/*' image_directory_path: 'images'"
+
+
+def with_labels(labels, more=""):
+    """GOOD, but for the labels that its source has instead of records."""
+    source = f"image_directory_path: 'images' labels {{ {labels} }} {more}"
+    return loads(GOOD.replace(DIRECT, source), "spec.txt")
+
+
+def label_problems(labels, more="", task=None):
+    found = check(with_labels(labels, more), installed(), task)
+    return [(problem.severity, problem.field.removeprefix(f"{D}.")) for problem in found]
+
+
+@pytest.mark.parametrize(
+    ("labels", "more", "field"),
+    [
+        ("format: 'voc'", "", "data_sources[0].labels"),
+        ("path: 'a' format: 'vok'", "", "data_sources[0].labels.format"),
+        (
+            "path: 'a' format: 'voc' options { key: 'one_baset' value: 'true' }",
+            "",
+            "data_sources[0].labels.options[one_baset]",
+        ),
+        ("path: 'a' format: 'voc'", "tfrecords_path: 'b'", "data_sources[0].tfrecords_path"),
+        ("path: 'a' format: 'voc'", "image_extension: 'gif'", "data_sources[0].image_extension"),
+    ],
+)
+def test_labels_that_cannot_be_read_are_an_error_at_their_field(labels, more, field):
+    assert label_problems(labels, more) == [("error", field)]
+
+
+def test_a_format_that_is_misspelt_is_suggested():
+    (found,) = check(with_labels("path: 'a' format: 'vok'"), installed())
+    assert str(found).startswith("spec.txt:4:68: ")
+    assert "Did you mean 'voc'?" in found.message
+
+
+@pytest.mark.parametrize("extension", ["png", ".PNG", "jpeg"])
+def test_a_source_with_labels_may_choose_its_images_by_their_ending(extension):
+    assert label_problems("path: 'a' format: 'voc'", f"image_extension: '{extension}'") == []
+
+
+def test_labels_lists_and_a_format_to_recognise_are_looked_for(files):
+    more = "image_list: 'list.txt'"
+    assert label_problems("path: 'labels'", more, "train") == [
+        ("error", "data_sources[0].labels.path"),
+        ("error", "data_sources[0].image_list"),
+    ]
+    (files / "labels").mkdir()
+    (files / "list.txt").touch()
+    assert label_problems("path: 'labels'", more, "train") == [("error", "data_sources[0].labels")]
+    (files / "labels" / "a.xml").write_text("<annotation></annotation>")
+    assert label_problems("path: 'labels'", more, "train") == []
+
+
+def test_options_of_a_format_that_was_recognised_are_checked(files):
+    (files / "labels").mkdir()
+    (files / "labels" / "a.xml").write_text("<annotation></annotation>")
+    labels = "path: 'labels' options { key: 'classes' value: 'a' }"
+    assert label_problems(labels, "", "train") == [
+        ("error", "data_sources[0].labels.options[classes]")
+    ]
+
+
+def test_a_source_with_labels_has_two_folds(files):
+    labels = "path: 'images' format: 'kitti'"
+    for fold, found in ((0, []), (1, []), (2, [("error", "validation_fold")])):
+        spec = with_labels(labels)
+        spec.message.dataset_config.validation_fold = fold
+        problems = check(spec, installed(), "train")
+        assert [(p.severity, p.field.removeprefix(f"{D}.")) for p in problems] == found
+
+
+def test_a_list_of_images_does_nothing_for_records(plugins):
+    text = GOOD.replace(DIRECT, f"{DIRECT} image_list: 'a'")
+    assert [problem[:2] for problem in problems(plugins, text)] == [
+        ("warning", f"{D}.data_sources[0].image_list")
+    ]
+
+
+def test_a_source_needs_records_or_labels(plugins):
+    text = GOOD.replace(DIRECT, "image_directory_path: 'a'")
+    assert problems(plugins, text) == [
+        (
+            "error",
+            f"{D}.data_sources[0]",
+            "tfrecords_path is missing, and there are no labels instead.",
+        )
     ]
 
 
@@ -642,7 +753,7 @@ KITTI = "root_directory_path: 'data' image_dir_name: 'images' label_dir_name: 'l
 
 
 def dataset_problems(text, **options):
-    found = check_dataset_spec(loads_dataset_spec(text), **options)
+    found = check_dataset_spec(loads_dataset_spec(text), installed(), **options)
     return [(problem.severity, problem.field) for problem in found]
 
 
@@ -653,7 +764,7 @@ def test_a_dataset_spec_of_three_names_is_enough(tmp_path, monkeypatch):
     (tmp_path / "data" / "images").mkdir(parents=True)
     assert dataset_problems(text) == [("error", "kitti_config.label_dir_name")]
     (tmp_path / "data" / "labels").mkdir()
-    assert require_dataset_spec(loads_dataset_spec(text)) == []
+    assert require_dataset_spec(loads_dataset_spec(text), installed()) == []
 
 
 @pytest.mark.parametrize(
@@ -678,8 +789,91 @@ def test_a_dataset_spec_is_checked_too(text, severity, field):
     assert dataset_problems(text, with_files=False) == [(severity, field)]
 
 
-def test_what_conversion_cannot_do_yet_is_an_error():
-    assert dataset_problems("coco_config {}") == [("error", "coco_config")]
+COCO = "root_directory_path: 'data' img_dir_names: 'val' annotation_files: 'val.json'"
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (COCO.replace("root_directory_path: 'data'", ""), "coco_config"),
+        (f"{COCO} img_dir_names: 'train'", "coco_config.img_dir_names[0]"),
+        (f"{COCO} num_partitions: 2", "coco_config.num_partitions"),
+        (f"{COCO} num_shards: [1, 2]", "coco_config.num_shards[0]"),
+        (COCO.replace("'val'", "'../val'"), "coco_config.img_dir_names[0]"),
+    ],
+)
+def test_coco_needs_a_folder_and_a_file_for_each_partition(text, field):
+    assert dataset_problems(f"coco_config {{ {text} }}", with_files=False) == [("error", field)]
+
+
+def test_a_coco_spec_of_three_names_is_enough(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = f"coco_config {{ {COCO} }}"
+    assert dataset_problems(text) == [("error", "coco_config.root_directory_path")]
+    (tmp_path / "data" / "val").mkdir(parents=True)
+    assert dataset_problems(text) == [("error", "coco_config.annotation_files[0]")]
+    (tmp_path / "data" / "val.json").touch()
+    assert dataset_problems(text) == []
+
+
+def source(more="", **fields):
+    """A dataset spec of VOC labels; ``fields`` replace its own, None takes one out."""
+    own = {"root_directory_path": "data", "images": "images", "labels": "xml", "format": "voc"}
+    texts = [f"{name}: '{value}'" for name, value in (own | fields).items() if value is not None]
+    return f"source {{ {' '.join(texts)} {more} }}"
+
+
+@pytest.mark.parametrize(
+    ("text", "severity", "field"),
+    [
+        (source(format="yollo"), "error", "source.format"),
+        (source("options { key: 'classes' value: 'a' }"), "error", "source.options[classes]"),
+        (source(image_extension=".gif"), "error", "source.image_extension"),
+        (source(images="/data/images"), "error", "source.images"),
+        (source(partition_mode="randm"), "error", "source.partition_mode"),
+        (source(partition_mode="lists"), "error", "source"),
+        (source(partition_mode="sequence"), "error", "source"),
+        (source("num_partitions: 3"), "error", "source.num_partitions"),
+        (source("val_split: 100"), "error", "source.val_split"),
+        (source("val_split: 1", image_lists="a"), "warning", "source.val_split"),
+        (source("num_partitions: 2", image_lists="a"), "warning", "source.num_partitions"),
+        (
+            source(image_lists="a", partition_mode="random"),
+            "warning",
+            "source.image_lists[0]",
+        ),
+        (source(sequence_to_frames_file="a"), "warning", "source.sequence_to_frames_file"),
+    ],
+)
+def test_a_source_of_any_format_is_checked(text, severity, field):
+    assert dataset_problems(text, with_files=False) == [(severity, field)]
+
+
+@pytest.mark.parametrize("extension", ["png", ".JPG", None])
+def test_a_good_source_has_no_problems(extension):
+    assert dataset_problems(source(image_extension=extension), with_files=False) == []
+    assert dataset_problems(source(image_lists="a"), with_files=False) == []
+
+
+def test_a_source_needs_images_and_labels():
+    assert dataset_problems("source {}", with_files=False) == [("error", "source")] * 2
+    assert dataset_problems("source { images: 'a' labels: 'b' }", with_files=False) == []
+
+
+def test_the_files_of_a_source_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = source(format=None, image_lists="list.txt")
+    assert dataset_problems(text) == [("error", "source.root_directory_path")]
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    assert dataset_problems(text) == [
+        ("error", "source.labels"),
+        ("error", "source.image_lists[0]"),
+    ]
+    (tmp_path / "data" / "xml").mkdir()
+    (tmp_path / "data" / "list.txt").touch()
+    assert dataset_problems(text) == [("error", "source")]  # no format can be told
+    (tmp_path / "data" / "xml" / "a.xml").write_text("<annotation></annotation>")
+    assert dataset_problems(text) == []
 
 
 def test_fields_of_a_dataset_spec_without_effect_are_warnings():

@@ -7,8 +7,20 @@ from click.testing import CliRunner
 from frcnn_core.cli import main
 from frcnn_core.spec.load import load_either, loads, loads_dataset_spec
 
-EXPERIMENTS = ["kitti_resnet18.txt", "tao5_resnet50.txt"]
-DATASETS = ["convert_kitti_random.txt", "convert_kitti_sequence.txt", "convert_kitti_shuffled.txt"]
+EXPERIMENTS = [
+    "dynamic_shape.txt",
+    "kitti_resnet18.txt",
+    "tao5_resnet50.txt",
+    "train_on_folders.txt",
+]
+DATASETS = [
+    "convert_coco.txt",
+    "convert_kitti_random.txt",
+    "convert_kitti_sequence.txt",
+    "convert_kitti_shuffled.txt",
+    "convert_voc.txt",
+    "convert_yolo.txt",
+]
 
 
 @pytest.fixture
