@@ -1,4 +1,4 @@
-"""Detections drawn onto their image, readable at any size."""
+"""Detections and ground truth drawn onto their image, readable at any size."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from frcnn_core.structures import ImageDetections
+from frcnn_core.structures import GroundTruth, ImageDetections
 
 Colour = tuple[int, int, int]
+
+_PADDING: Colour = (255, 255, 255)
+"""Of the line where padding, which is dark or gray, begins."""
 
 GOLDEN_RATIO = 0.6180339887
 """Steps of this much around the colour wheel keep any number of hues far apart."""
@@ -40,24 +43,99 @@ def draw(
         min_score: draw the detections scored at least this.
         caption: write class and score at each box, as ``class: 0.9876``.
     """
-    height, width, channels = pixels.shape
-    picture = Image.fromarray(np.repeat(pixels, 3, axis=2) if channels == 1 else pixels)
-    canvas = ImageDraw.Draw(picture)
-    line_width = max(1, round(min(height, width) / 200))
-    font = ImageFont.load_default(size=max(10, round(min(height, width) / 32)))
+    picture = _in_colour(pixels)
+    canvas, line_width, font = _pen(picture)
+    size = pixels.shape[:2]
     drawn = np.flatnonzero(np.asarray(detections.scores) >= min_score)
     drawn = drawn[np.argsort(np.asarray(detections.scores)[drawn], kind="stable")]
     for index in drawn:
-        box = _whole_pixels(detections.boxes[index], height, width)
+        box = _whole_pixels(detections.boxes[index], *size)
         colour = class_colour(int(detections.classes[index]))
         canvas.rectangle(box, outline=colour, width=line_width)
     if caption:  # after all boxes, so that no line crosses a word
         for index in drawn:
             label = int(detections.classes[index])
             text = f"{class_names[label]}: {detections.scores[index]:.4f}"
-            box = _whole_pixels(detections.boxes[index], height, width)
-            _write(canvas, text, box, class_colour(label), font, (height, width))
+            box = _whole_pixels(detections.boxes[index], *size)
+            _write(canvas, text, box, class_colour(label), font, size)
     return picture
+
+
+def draw_ground_truth(
+    pixels: np.ndarray,
+    truth: GroundTruth,
+    class_names: Sequence[str],
+    *,
+    valid: tuple[int, int] | None = None,
+) -> Image.Image:
+    """A picture of an image and its objects, each with its class; the small ones on top.
+
+    The lines around difficult objects are dashed.
+
+    Args:
+        pixels: (H, W, 1 or 3) uint8; grayscale becomes RGB, for the colours to be seen.
+        truth: with boxes in pixels of that image.
+        class_names: K names.
+        valid: height and width of what is not padding; a dotted line tells where padding begins.
+    """
+    picture = _in_colour(pixels)
+    canvas, line_width, font = _pen(picture)
+    size = pixels.shape[:2]
+    if valid is not None:
+        _dot_padding(canvas, valid, size)
+    boxes = np.asarray(truth.boxes, float).reshape(-1, 4)
+    by_area = np.argsort(-np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), kind="stable")
+    for index in by_area:
+        box = _whole_pixels(boxes[index], *size)
+        colour = class_colour(int(truth.classes[index]))
+        if truth.difficult[index]:
+            _dash(canvas, box, colour, line_width)
+        else:
+            canvas.rectangle(box, outline=colour, width=line_width)
+    for index in by_area:
+        label = int(truth.classes[index])
+        text = class_names[label] + (" (difficult)" if truth.difficult[index] else "")
+        box = _whole_pixels(boxes[index], *size)
+        _write(canvas, text, box, class_colour(label), font, size)
+    return picture
+
+
+def _in_colour(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
+
+
+def _pen(picture: Image.Image) -> tuple[ImageDraw.ImageDraw, int, ImageFont.FreeTypeFont]:
+    """What to draw with on a picture, the width of a line on it, and a font for its captions."""
+    side = min(picture.size)
+    font = ImageFont.load_default(size=max(10, round(side / 32)))
+    return ImageDraw.Draw(picture), max(1, round(side / 200)), font
+
+
+def _dash(
+    canvas: ImageDraw.ImageDraw, box: tuple[int, int, int, int], colour: Colour, width: int
+) -> None:
+    """A rectangle whose sides are dashes and gaps of four line widths."""
+    x1, y1, x2, y2 = box
+    dash = 4 * width
+    for x in range(x1, x2 + 1, 2 * dash):
+        end = min(x + dash - 1, x2)
+        canvas.rectangle((x, y1, end, min(y1 + width - 1, y2)), fill=colour)
+        canvas.rectangle((x, max(y2 - width + 1, y1), end, y2), fill=colour)
+    for y in range(y1, y2 + 1, 2 * dash):
+        end = min(y + dash - 1, y2)
+        canvas.rectangle((x1, y, min(x1 + width - 1, x2), end), fill=colour)
+        canvas.rectangle((max(x2 - width + 1, x1), y, x2, end), fill=colour)
+
+
+def _dot_padding(
+    canvas: ImageDraw.ImageDraw, valid: tuple[int, int], size: tuple[int, int]
+) -> None:
+    """Dots along the first row and column of the padding, where there is any."""
+    (height, width), (whole_height, whole_width) = valid, size
+    if height < whole_height:
+        canvas.point([(x, height) for x in range(0, whole_width, 3)], fill=_PADDING)
+    if width < whole_width:
+        canvas.point([(width, y) for y in range(0, whole_height, 3)], fill=_PADDING)
 
 
 def _whole_pixels(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:

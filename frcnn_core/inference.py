@@ -115,7 +115,7 @@ def infer(
 class _Image(NamedTuple):
     path: Path
     pixels: np.ndarray
-    """(H, W, C) uint8, as decoded."""
+    """(H, W, C) uint8, as decoded, upright."""
     input: np.ndarray
     """(h, w, C) float32, as the network sees it."""
     size: np.ndarray
@@ -150,7 +150,7 @@ def _read(preprocessing: Preprocessing, path: Path) -> _Image:
     import tensorflow as tf
 
     try:
-        image_files.size(path)  # the rules of dataset_convert, EXIF orientation among them
+        image_files.size(path)  # the rules of dataset_convert
         pixels = preprocessing.decode(path.read_bytes())
     except DataError as error:
         raise DataError(str(error).removeprefix(f"{path}: ")) from error

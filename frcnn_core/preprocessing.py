@@ -3,7 +3,7 @@
 Training, evaluation, inference and export all use the same ``Preprocessing``, which is saved
 with the model.  An image goes through these steps, in this order:
 
-    decode     JPEG or PNG bytes          -> (H, W, C) uint8, RGB or luma
+    decode     JPEG or PNG bytes          -> (H, W, C) uint8, RGB or luma, upright
     resample   stretch or cut             -> (h, w, C) float32 in 0..255
     pad        black at right and bottom  -> (height, width, C); nothing to do after a stretch
     normalize  reorder channels, subtract the means, divide by the scale
@@ -17,9 +17,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from frcnn_core import exif
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     import tensorflow as tf
 
 CHANNELS = {"rgb": 3, "bgr": 3, "l": 1}
@@ -85,7 +88,10 @@ class Preprocessing:
         return (self.height or None, self.width or None, self.channels)
 
     def decode(self, data: tf.Tensor) -> tf.Tensor:
-        """The pixels of an image file.
+        """The pixels of an image file, the way up that its EXIF orientation says.
+
+        Of 16 bits per channel the upper 8 count.  Transparency does not: a pixel has the colour
+        that is stored under it.  CMYK becomes RGB.  Of an animation there is the first image.
 
         Args:
             data: () string, the content of a JPEG or PNG file; the content says which.
@@ -100,10 +106,22 @@ class Preprocessing:
 
         image = tf.cond(
             tf.io.is_jpeg(data),
-            lambda: tf.io.decode_jpeg(data, channels=self.channels, dct_method="INTEGER_ACCURATE"),
+            lambda: self._decode_jpeg(data),
             lambda: tf.io.decode_png(data, channels=self.channels),
         )
-        return tf.ensure_shape(image, (None, None, self.channels))
+        return tf.ensure_shape(exif.upright(image, data), (None, None, self.channels))
+
+    def _decode_jpeg(self, data: tf.Tensor) -> tf.Tensor:
+        import tensorflow as tf
+
+        def decode(channels: int) -> tf.Tensor:
+            return tf.io.decode_jpeg(data, channels=channels, dct_method="INTEGER_ACCURATE")
+
+        if self.channels == 3:
+            return decode(3)
+        # The decoder makes luma of anything but CMYK.
+        is_cmyk = tf.equal(tf.io.extract_jpeg_shape(data)[2], 4)
+        return tf.cond(is_cmyk, lambda: luma(decode(3)), lambda: decode(1))
 
     def resample(self, image: tf.Tensor) -> Resampled:
         """The image at network resolution, not padded yet.
@@ -134,16 +152,18 @@ class Preprocessing:
     def pad(self, image: tf.Tensor) -> tf.Tensor:
         """The image on a black canvas of the network's size, in the top-left corner.
 
-        With a dynamic shape the image stays as it is: only a batch knows how much to pad.
+        With a dynamic shape that is ``canvas``, the image's size in whole cells of the feature
+        map; a batch pads its images further, to the largest canvas.
 
         Args:
             image: (h, w, C) float32, no larger than the network input.
         """
         import tensorflow as tf
 
-        if not self.is_dynamic:
-            missing = tf.constant((self.height, self.width)) - tf.shape(image)[:2]
-            image = tf.pad(image, [[0, missing[0]], [0, missing[1]], [0, 0]])
+        size = tf.shape(image)[:2]
+        whole = canvas(size) if self.is_dynamic else tf.constant((self.height, self.width))
+        missing = whole - size
+        image = tf.pad(image, [[0, missing[0]], [0, missing[1]], [0, 0]])
         return tf.ensure_shape(image, self.shape)
 
     def fit(self, image: tf.Tensor) -> Resampled:
@@ -169,6 +189,23 @@ class Preprocessing:
         # out, every command gets the same bits.
         return (images - means) * tf.constant(1.0 / self.scale, tf.float32)
 
+    def pixels(self, images: np.ndarray) -> np.ndarray:
+        """The inverse of ``normalize``, rounded: what can be looked at.
+
+        Args:
+            images: (..., C), network input.
+
+        Returns:
+            (..., C) uint8, RGB or luma; what is beyond 0 and 255 is cut.
+        """
+        import numpy as np
+
+        means = np.array(self.means)
+        if self.channel_order == "bgr":
+            images = np.asarray(images)[..., ::-1]
+        pixels = np.asarray(images, np.float64) * self.scale + means
+        return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
     def as_dict(self) -> dict[str, Any]:
         """Every field, ready for JSON."""
         return asdict(self) | {"means": list(self.means)}
@@ -189,11 +226,24 @@ class Preprocessing:
         return f"{geometry}, {self.channel_order}, (pixel - ({means})) / {self.scale:g}"
 
 
+def luma(image: tf.Tensor) -> tf.Tensor:
+    """(H, W, 1) uint8, the luma of an RGB image (H, W, 3) uint8, rounded.
+
+    Source: ITU-R BT.601, which JPEG uses as well.
+    """
+    import tensorflow as tf
+
+    # In units of 2 ** -16.
+    weighted = tf.cast(image, tf.int32) * tf.constant((19595, 38470, 7471))
+    return tf.cast((tf.reduce_sum(weighted, -1, keepdims=True) + 2**15) // 2**16, tf.uint8)
+
+
 def dynamic_size(height: Any, width: Any, min_side: int, max_side: int) -> tuple[Any, Any]:
     """Size of an image whose aspect is kept.
 
     The short side becomes ``min_side``, or the long side ``max_side`` where that is smaller;
-    the other side is rounded down.  Whole numbers only, so nothing depends on float rounding.
+    the other side is rounded down, to one pixel at least.  Whole numbers only, so nothing depends
+    on float rounding.
 
     Args:
         height, width: () int32, size of the original image in pixels.
@@ -205,8 +255,21 @@ def dynamic_size(height: Any, width: Any, min_side: int, max_side: int) -> tuple
     """
     import tensorflow as tf
 
-    short, long = tf.minimum(height, width), tf.maximum(height, width)
-    return (
-        tf.minimum(height * min_side // short, height * max_side // long),
-        tf.minimum(width * min_side // short, width * max_side // long),
-    )
+    sides = tf.cast(tf.stack([height, width]), tf.int64)  # a product of two may be beyond int32
+    short, long = tf.reduce_min(sides), tf.reduce_max(sides)
+    sides = tf.minimum(sides * min_side // short, sides * max_side // long)
+    height, width = tf.unstack(tf.cast(tf.maximum(sides, 1), tf.int32))
+    return height, width
+
+
+def canvas(sizes: Any) -> tf.Tensor:
+    """Sizes (..., 2) in pixels, rounded up to whole cells of the feature map, int32.
+
+    On such a canvas every layer of a backbone pads alike, whatever the size is.
+    """
+    import tensorflow as tf
+
+    from frcnn_core.anchors import STRIDE
+
+    cells = tf.math.ceil(tf.cast(sizes, tf.float32) / STRIDE)
+    return STRIDE * tf.cast(cells, tf.int32)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from frcnn_core.drawing import class_colour, draw
-from frcnn_core.structures import ImageDetections
+from frcnn_core.drawing import class_colour, draw, draw_ground_truth
+from frcnn_core.structures import GroundTruth, ImageDetections
 
 NAMES = ("car", "dog")
 GRAY = (90, 90, 90)
@@ -93,3 +93,55 @@ def test_twelve_classes_have_colours_that_are_far_apart():
 
 def test_no_detections_leave_the_image_as_it_is():
     assert (np.asarray(draw(blank(), found(), NAMES)) == 90).all()
+
+
+def truth(*rows):
+    """Rows are (box, class, difficult)."""
+    return GroundTruth(
+        "a.png",
+        np.array([row[0] for row in rows], np.float32).reshape(-1, 4),
+        np.array([row[1] for row in rows], np.int32),
+        np.array([row[2] for row in rows], bool),
+    )
+
+
+def outline(picture, box):
+    """Of the pixels along the inner edge of a box, from top left, which have the class's colour."""
+    y1, x1, y2, x2 = box
+    edge = [(x, y1) for x in range(x1, x2)] + [(x, y2 - 1) for x in range(x1, x2)]
+    edge += [(x1, y) for y in range(y1, y2)] + [(x2 - 1, y) for y in range(y1, y2)]
+    return np.array([picture.getpixel(place) == class_colour(0) for place in edge])
+
+
+def test_objects_have_the_line_and_colour_that_detections_have():
+    box = [50, 20, 90, 60]
+    picture = draw_ground_truth(blank(), truth((box, 0, False)), NAMES)
+    assert outline(picture, box).all()
+    assert picture.getpixel((40, 70)) == GRAY
+
+
+def test_the_line_around_a_difficult_object_is_dashed_and_its_caption_says_why():
+    box = [50, 20, 90, 60]
+    picture = draw_ground_truth(blank(), truth((box, 0, True)), NAMES)
+    assert 0.4 < outline(picture, box).mean() < 0.7
+    easy = np.asarray(draw_ground_truth(blank(), truth((box, 0, False)), NAMES))
+    assert _words(np.asarray(picture)[:50]) > _words(easy[:50]) > 10
+
+
+def test_a_small_object_is_drawn_over_a_large_one_around_it():
+    large, small = [10, 10, 90, 90], [10, 10, 40, 40]
+    for rows in ([(large, 1, False), (small, 0, False)], [(small, 0, False), (large, 1, False)]):
+        picture = draw_ground_truth(blank(), truth(*rows), NAMES)
+        assert picture.getpixel((10, 35)) == class_colour(0)
+
+
+def test_dots_tell_where_padding_begins():
+    picture = draw_ground_truth(blank(), truth(), NAMES, valid=(70, 100))
+    assert changed(picture) == (70, 0, 70, 99)
+    picture = draw_ground_truth(blank(), truth(), NAMES, valid=(100, 40))
+    assert changed(picture) == (0, 40, 99, 40)
+
+
+def test_an_image_without_padding_and_objects_stays_as_it_is():
+    picture = draw_ground_truth(blank(channels=1), truth(), NAMES, valid=(100, 100))
+    assert (np.asarray(picture) == 90).all()

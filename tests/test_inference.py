@@ -198,13 +198,21 @@ def test_damaged_and_misnamed_files_are_skipped_with_a_reason_and_the_rest_goes_
     assert "No such file" in reasons[3]
 
 
-def test_an_image_that_viewers_turn_is_skipped_because_its_boxes_would_not_fit(tmp_path):
+def test_an_image_that_viewers_turn_is_seen_and_drawn_upright(tmp_path):
+    """Boxes, labels and the picture written are those of the image as it is looked at."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    path = image_file(tmp_path / "phone.jpg", exif=exif)
-    report = infer(middle_detector, STATIC, [path], lambda *_: None, batch_size=1)
-    assert report.num_images == 0
-    assert "EXIF orientation 6" in report.skipped[0].reason
+    path = image_file(tmp_path / "in" / "phone.jpg", 100, 200, exif=exif)
+    calls = Calls()
+    infer(calls.detect, STATIC, [path], calls.on_image, batch_size=1)
+    (_, shape, detections), *_ = calls.images
+    assert shape == (200, 100, 3)
+    assert detections.boxes[0] == pytest.approx([50, 25, 150, 75])
+    infer(middle_detector, STATIC, [path], writer(tmp_path).write, batch_size=1)
+    assert "car 0 0 0 25.00 50.00 75.00 150.00" in (tmp_path / "labels/phone.txt").read_text()
+    with Image.open(tmp_path / "pictures" / "phone.jpg") as picture:
+        assert picture.size == (100, 200)
+        assert picture.getexif().get(0x0112, 1) == 1
 
 
 def test_the_rate_leaves_out_the_first_batch(tmp_path):

@@ -2,7 +2,8 @@
 
 Everything happens at network resolution, in this order: flips, then one affine warp (translate,
 zoom, rotate), then one colour matrix.  Each image gets one draw of every parameter, a pure
-function of its seed.
+function of its seed.  A grayscale image changes as the gray RGB image of the same luma would:
+brightness and contrast act on it, hue and saturation do not.
 
 Source of the parameters and their distributions: TLT, DetectNet_v2 ``AugmentationConfig``.
 """
@@ -105,7 +106,7 @@ class Augmentation:
 
     @property
     def recolours(self) -> bool:
-        """Whether colours of RGB images change; grayscale images are left alone."""
+        """Whether colours change."""
         return any(
             (
                 self.color_shift_stddev,
@@ -178,8 +179,11 @@ class Augmentation:
             boxes = tf.clip_by_value(moved, 0.0, tf.tile(size, [2]))
             seen = _area(boxes) >= self.min_visibility * _area(moved)
             boxes, classes, difficult = boxes[seen], classes[seen], difficult[seen]
-        if self.recolours and image.shape[-1] == 3:
-            image = recolour(image, *colour(drawn, self.contrast_center))
+        if self.recolours:
+            matrix, offset = colour(drawn, self.contrast_center)
+            if image.shape[-1] == 1:
+                matrix, offset = of_gray(matrix, offset)
+            image = recolour(image, matrix, offset)
         return image, boxes, classes, difficult
 
 
@@ -250,8 +254,19 @@ def colour(drawn: Draw, contrast_center: float) -> tuple[tf.Tensor, tf.Tensor]:
     return (1 + drawn.contrast) * turned, offset
 
 
+def of_gray(matrix: tf.Tensor, offset: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """(1, 1) and (1,): what ``colour``'s matrix and offset do to the luma of gray colours."""
+    luma = tf.constant(_LUMA)[:, :1]  # (3, 1)
+    gray = tf.reduce_sum(matrix, axis=0, keepdims=True)  # (1, 3): where (1, 1, 1) comes
+    return gray @ luma, (offset[None] @ luma)[0]
+
+
 def recolour(image: tf.Tensor, matrix: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """The image (H, W, 3), 0..255, with every colour sent through ``colour``'s matrix."""
+    """The image (H, W, C), 0..255, with every colour sent through a (C, C) matrix.
+
+    Args:
+        offset: (C,) in units of white, added afterwards.
+    """
     return tf.clip_by_value(tf.tensordot(image, matrix, 1) + 255 * offset, 0.0, 255.0)
 
 

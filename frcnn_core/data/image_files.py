@@ -1,19 +1,43 @@
-"""Image files on disk: finding them, and checking them by their headers."""
+"""Image files on disk: finding them, checking them by their headers, looking at their pixels."""
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import struct
+import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from frcnn_core import exif
 from frcnn_core.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 """Lower-case endings of image files."""
 
-_ORIENTATION = 0x0112
-"""Number of the EXIF tag."""
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+"""What PIL raises for one damaged file or another."""
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+"""EXIF orientation -> the ``PIL.Image.Transpose`` that makes the image upright."""
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""Any but those that are part of a scan: escaped 0xFF and restarts."""
 
 
 def find(folder: Path, extension: str | None = None) -> dict[str, Path]:
@@ -60,48 +84,111 @@ def _files(folder: Path) -> list[Path]:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Height and width of a PNG or JPEG file in pixels, without decoding it.
+    """Height and width in pixels of the upright image in a PNG or JPEG file, not decoding it.
 
     Raises:
-        DataError: it is neither, is damaged or cut short, or is to be shown turned.
+        DataError: it is neither, or is damaged or cut short as far as that shows.
+    """
+    with _opened(path) as (image, data):
+        width, height = image.size
+        if image.format == "PNG":
+            image.verify()
+        turned = exif.exchanges_sides(exif.orientation(data))
+    return (width, height) if turned else (height, width)
+
+
+def decode(path: Path) -> np.ndarray:
+    """The pixels of the upright image in a PNG or JPEG file; safe to call from several threads.
+
+    What ``Preprocessing.decode`` shows the network, but without TensorFlow, for checking files
+    and looking at them.  Where CMYK becomes RGB the two differ by rounding, nowhere else.
+
+    Returns:
+        (H, W, 1) uint8 of grayscale files, (H, W, 3) RGB of all others and of those that have 16
+        bits and transparency.  As for the network, the upper 8 of 16 bits count, and a
+        transparent pixel has the colour that is stored under it.
+
+    Raises:
+        DataError: it is neither PNG nor JPEG, or is damaged or cut short.
+    """
+    import numpy as np
+    from PIL import Image
+
+    with _opened(path) as (image, data):
+        stored = _eight_bits(image)
+        turn = _TURNS.get(exif.orientation(data))
+    pixels = np.asarray(stored.transpose(Image.Transpose[turn]) if turn else stored)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _eight_bits(image: Image) -> Image:
+    """The image decoded, in mode L or RGB."""
+    import numpy as np
+    from PIL import Image, ImageChops
+
+    if image.mode.startswith("I"):  # 16 bits, of which PIL itself would take the lower ones
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("1", "L", "LA"):
+        return image.convert("L")
+    if image.mode == "CMYK" and "adobe" not in image.info:
+        # Adobe stores how little ink there is.  PIL takes every file for one of Adobe's.
+        image = ImageChops.invert(image)
+    return image.convert("RGB")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Image, bytes]]:
+    """The image with its header read, and the content of the file.
+
+    Raises:
+        DataError: it is no PNG or JPEG file or seems damaged, also when that shows in the block.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            width, height = image.size
-            orientation = _orientation(image)
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
             if image.format == "PNG":
-                image.verify()
-            elif not _has_jpeg_end(path.read_bytes()):
-                raise DataError(f"{path}: the JPEG file is cut short; copy it again.")
+                whole = _PNG_END in data
+                _refuse_late_orientation(path, data)
+            else:
+                whole = _has_jpeg_end(data)
+            if not whole:
+                raise DataError(f"{path}: the file is cut short; copy it again.")
+            yield image, data
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not a PNG or JPEG file, whatever its name says.") from error
-    # PIL reports a damaged file by any of these.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read: {error}.") from error
-    if orientation != 1:
-        raise DataError(
-            f"{path}: EXIF orientation {orientation}: viewers show it turned, TensorFlow does not,"
-            " and its labels fit only one of the two. Rewrite the pixels upright, e.g. with"
-            " `exiftran -ai` or Pillow's ImageOps.exif_transpose, and check the labels."
-        )
-    return height, width
-
-
-def _orientation(image) -> int:
-    from PIL import Image
-
-    # image.getexif() would decode a whole PNG in search of it.
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get("exif"))
-        return exif.get(_ORIENTATION, 1)
-    except (SyntaxError, OSError, ValueError, struct.error):
-        # A garbled EXIF block turns the picture in no viewer.
-        return 1
+    except (*_DAMAGED, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read: {reason}.") from error
 
 
 def _has_jpeg_end(data: bytes) -> bool:
-    """Whether an end marker follows the last start-of-scan marker; a thumbnail's comes before."""
-    return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
+    """Whether the end marker of the image is there; those of thumbnails do not count."""
+    at = 2
+    while match := _JPEG_MARKER.search(data, at):
+        marker, at = data[match.end() - 1], match.end()
+        if marker == 0xD9:
+            return True
+        if marker not in (0x01, 0xD8):  # the two that no length follows
+            at += max(2, int.from_bytes(data[at : at + 2]))
+    return False
+
+
+def _refuse_late_orientation(path: Path, data: bytes) -> None:
+    """See that no EXIF block follows the pixels: viewers obey it, ``exif`` does not look there.
+
+    Raises:
+        DataError: one does, and asks for a turn.
+    """
+    names, contents = zip(*exif.png_chunks(data), strict=True)
+    if b"IDAT" not in names:
+        return
+    pixels = names.index(b"IDAT")
+    for name, content in zip(names[pixels:], contents[pixels:], strict=True):
+        if name == b"eXIf" and (orientation := exif.of_block(content)) != exif.UPRIGHT:
+            raise DataError(
+                f"{path}: EXIF orientation {orientation}, told only after the pixels. Some viewers"
+                " turn it and some do not. Rewrite it upright, e.g. with Pillow's"
+                " ImageOps.exif_transpose, and check its labels."
+            )
