@@ -21,6 +21,7 @@ COMMANDS = {
     "inference": "frcnn_core.cli.inference:inference",
     "dataset_convert": "frcnn_core.cli.dataset_convert:dataset_convert",
     "dataset": "frcnn_core.cli.dataset:dataset",
+    "anchors": "frcnn_core.cli.anchors:anchors",
     "export": "frcnn_core.cli.export:export",
     "weights": "frcnn_core.cli.weights:weights",
     "plugins": "frcnn_core.cli.plugins:plugins",
