@@ -72,22 +72,44 @@ FULL = tuple(Case(*network, **task) for task in _TASKS for network in _NETWORKS)
 QUICK = tuple(Case("resnet:10", 160, 160, 1, rois=8, **task) for task in _TASKS)
 """Enough to see that everything runs."""
 
+INPUT_PIPELINE = "input pipeline"
+"""Title of what is measured of data alone."""
+SIMULATED = (160, 160)
+"""Height and width of the pictures of simulated sets."""
+NUM_SHARED = 100
+"""How many pictures they share."""
+
+
+@dataclass(frozen=True)
+class DataCases:
+    """What the input pipeline is measured on."""
+
+    training: Case
+    """Whose demand it has to meet."""
+    num_pictures: int
+    num_records: tuple[int, ...]
+    """Sizes of simulated sets."""
+    num_images: int
+    """To run of each of them."""
+
+
+FULL_DATA = DataCases(
+    Case("resnet:18", 256, 320, 4, training=True), 400, (1000, 100_000), num_images=20_000
+)
+QUICK_DATA = DataCases(QUICK[0], 20, (100, 1000), num_images=200)
+
 
 def draw(folder: Path, height: int, width: int, num_images: int) -> None:
     """Draw street scenes into a new folder and convert them to records."""
-    from frcnn_core.data.conversion import ConversionPlan, convert
+    from frcnn_core.assemble import conversion_plan
+    from frcnn_core.data.conversion import convert
+    from frcnn_core.plugins import installed
     from frcnn_core.sample_data import generate
+    from frcnn_core.spec.load import load_dataset_spec
 
     generate(folder, num_images, num_test_images=0, height=height, width=width)
-    convert(
-        ConversionPlan(
-            root=folder,
-            images="image_2",
-            labels="label_2",
-            output=folder / "tfrecords" / "street",
-            num_shards=4,
-        )
-    )
+    spec = load_dataset_spec(folder / "dataset_spec.txt")
+    convert(conversion_plan(spec.message, installed(), folder / "tfrecords" / "street"))
 
 
 # The learning rate is next to nothing and the images are scaled, so that fresh weights with fixed

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 from rich.console import Console
@@ -27,10 +29,13 @@ COMMANDS = ("--help", "plugins")
 @click.option("--runs", default=5, show_default=True, help="Times each thing is measured.")
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Write all numbers here.")
 def main(quick: bool, only: str, runs: int, output: Path | None) -> None:
-    """Measure training and inference stage by stage, and the start of the command line."""
+    """Measure training and inference stage by stage, the input pipeline alone, and the start of
+    the command line."""
     chosen = [case for case in (cases.QUICK if quick else cases.FULL) if only in case.title]
-    if not chosen:
-        known = "\n  ".join(case.title for case in cases.FULL)
+    data = cases.QUICK_DATA if quick else cases.FULL_DATA
+    with_data = only in cases.INPUT_PIPELINE
+    if not chosen and not with_data:
+        known = "\n  ".join([*(case.title for case in cases.FULL), cases.INPUT_PIPELINE])
         raise click.BadParameter(f"no case has {only!r} in its title. Cases:\n  {known}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     facts = machine.describe()
@@ -41,24 +46,39 @@ def main(quick: bool, only: str, runs: int, output: Path | None) -> None:
     }
     for command, seconds in commands.items():
         click.echo(f"{command}: {1000 * seconds:.0f} ms")
-    measurements = _measure(chosen, runs)
     console = Console()
     console = Console(width=console.width if console.is_terminal else 160)
-    for table in report.tables(measurements):
-        console.print(table)
-    click.echo(report.LEGEND)
+    numbers: dict[str, Any] = {"machine": facts, "commands": commands}
+    if chosen:
+        measurements = _measure(chosen, runs)
+        for table in report.tables(measurements):
+            console.print(table)
+        click.echo(report.LEGEND)
+        numbers["cases"] = [report.as_dict(measurement) for measurement in measurements]
+    if with_data:
+        speed, scales = _measure_data(data, runs)
+        for table in report.data_tables(speed, scales):
+            console.print(table)
+        click.echo(report.DATA_LEGEND)
+        numbers[cases.INPUT_PIPELINE] = {
+            "speed": asdict(speed),
+            "scale": [asdict(scale) for scale in scales],
+        }
     if output:
-        found = [report.as_dict(measurement) for measurement in measurements]
-        numbers = {"machine": facts, "commands": commands, "cases": found}
         write_whole(output, json.dumps(numbers, indent=2) + "\n")
 
 
-def _measure(chosen: list[cases.Case], runs: int) -> list[report.Measurement]:
-    """Each case in a process of its own, whose peak memory is then its own."""
+def _alone(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What a function answers in a process of its own, whose peak memory is then its own."""
     # Linux lets a process begin with its parent's peak: this one never imports TensorFlow.
-    fresh = partial(
-        ProcessPoolExecutor, 1, mp_context=get_context("spawn"), initializer=load_tensorflow
-    )
+    with ProcessPoolExecutor(
+        1, mp_context=get_context("spawn"), initializer=load_tensorflow
+    ) as pool:
+        return pool.submit(function, *arguments, **options).result()
+
+
+def _measure(chosen: list[cases.Case], runs: int) -> list[report.Measurement]:
+    """Each case in a process of its own."""
     found = []
     with TemporaryDirectory() as folder:
         for number, case in enumerate(chosen, start=1):
@@ -66,14 +86,45 @@ def _measure(chosen: list[cases.Case], runs: int) -> list[report.Measurement]:
             size = (case.height, case.width, case.num_images(runs))
             pictures = Path(folder, "x".join(map(str, size)))
             if not pictures.exists():
-                with fresh() as pool:
-                    pool.submit(cases.draw, pictures, *size).result()
-            with fresh() as pool:
-                found.append(pool.submit(_measure_one, case, pictures, runs).result())
+                _alone(cases.draw, pictures, *size)
+            found.append(_alone(_measure_one, case, pictures, runs))
     return found
+
+
+def _measure_data(data: cases.DataCases, runs: int) -> tuple[Any, list[Any]]:
+    """Speed and scale of the input pipeline."""
+    with TemporaryDirectory() as folder:
+        click.echo(cases.INPUT_PIPELINE, err=True)
+        large, small = Path(folder, "large"), Path(folder, "small")
+        case = data.training
+        _alone(cases.draw, large, case.height, case.width, data.num_pictures)
+        speed = _alone(_speed, case, large, runs)
+        _alone(cases.draw, small, *cases.SIMULATED, cases.NUM_SHARED)
+        for number in data.num_records:
+            _alone(_simulate, small, number)
+        scales = [_alone(_scale, small, number, data.num_images) for number in data.num_records]
+    return speed, scales
 
 
 def _measure_one(case: cases.Case, pictures: Path, runs: int) -> report.Measurement:
     from benchmarks.measure import measure
 
     return measure(case, pictures, runs=runs)
+
+
+def _speed(case: cases.Case, pictures: Path, runs: int) -> Any:
+    from benchmarks.input_pipeline import speed
+
+    return speed(case, pictures, runs=runs)
+
+
+def _simulate(pictures: Path, num_records: int) -> None:
+    from benchmarks.input_pipeline import simulate
+
+    simulate(pictures, num_records)
+
+
+def _scale(pictures: Path, num_records: int, num_images: int) -> Any:
+    from benchmarks.input_pipeline import scale
+
+    return scale(pictures, num_records, num_images=num_images)

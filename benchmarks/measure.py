@@ -31,12 +31,12 @@ def measure(case: Case, pictures: Path, *, runs: int) -> Measurement:
         runs: how often each thing is timed.
     """
     spec = case.spec(pictures)
-    job = _training(spec, case.use_amp) if case.training else _detection(spec)
-    with_data = _seconds_each(job.steps(job.batches), runs)
+    job = training_job(spec, case.use_amp) if case.training else detection_job(spec)
+    with_data = seconds_each(job.steps(job.batches), runs)
     memory = machine.peak_memory()  # before anything is compiled that is only measured
     batch = next(iter(job.batches))
     steps = job.steps(repeat(batch))
-    without_data = _seconds_each(steps, runs)
+    without_data = seconds_each(steps, runs)
 
     actions = {job.last: lambda: next(steps)}
     for stage, function in job.prefixes.items():
@@ -58,13 +58,13 @@ def measure(case: Case, pictures: Path, *, runs: int) -> Measurement:
         work=job.work(tuple(batch.images.shape)),
         step=seconds[job.last],
         best_rate=max(count / seconds[name] for name, (_, count) in convolutions.items()),
-        pipeline=_images_per_second(job.batches),
+        pipeline=images_per_second(job.batches),
         peak_memory=memory,
     )
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """A case, ready to run."""
 
     detector: FasterRCNN
@@ -79,7 +79,8 @@ class _Job:
     """Floating-point operations by stage for images (B, H, W, C)."""
 
 
-def _training(spec: Spec, use_amp: bool) -> _Job:
+def training_job(spec: Spec, use_amp: bool) -> Job:
+    """The trainer of ``frcnn train``."""
     trainer = assemble.training(spec, installed(), use_amp=use_amp).trainer
     detector, settings = trainer.model.detector, trainer.settings
     real = trainer.batches(0, 0)
@@ -88,7 +89,7 @@ def _training(spec: Spec, use_amp: bool) -> _Job:
         trainer.batches = lambda epoch, step: batches
         return trainer.run()
 
-    return _Job(
+    return Job(
         detector,
         real,
         steps,
@@ -98,13 +99,14 @@ def _training(spec: Spec, use_amp: bool) -> _Job:
     )
 
 
-def _detection(spec: Spec) -> _Job:
+def detection_job(spec: Spec) -> Job:
+    """What ``frcnn evaluate`` does with a model, short of scoring."""
     model = assemble.new_model(spec, installed())
     config = spec.message.evaluation_config
     settings = assemble.detection_settings(config)
     detect = assemble.detect_function(model, settings)
     sources, _ = assemble.sources(spec)
-    return _Job(
+    return Job(
         model.detector,
         evaluation_batches(
             sources,
@@ -134,12 +136,12 @@ def taking_turns(actions: Mapping[str, Callable[[], object]], runs: int) -> dict
     return {name: median(values[WARM_UP:]) for name, values in seconds.items()}
 
 
-def _seconds_each(steps: Iterator[object], runs: int) -> float:
+def seconds_each(steps: Iterator[object], runs: int) -> float:
     """Median seconds of a step where one follows the other."""
     return taking_turns({"step": lambda: next(steps)}, runs)["step"]
 
 
-def _images_per_second(batches: Batches) -> float:
+def images_per_second(batches: Iterable[Batch]) -> float:
     """From the first batch to the last, so that starting up does not count."""
     iterator = iter(batches)
     next(iterator)

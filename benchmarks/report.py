@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from benchmarks.cases import Case
+
+if TYPE_CHECKING:
+    from benchmarks.input_pipeline import Scale, Speed
 
 LEGEND = """\
 Times are medians. In brackets: the rate of a stage's or step's arithmetic as a share of the
@@ -23,6 +26,14 @@ losses and regularizer, in inference the last suppression; "update" is the optim
 trainer's bookkeeping. "data" is what steps take longer with the real pipeline than with one batch
 over and over; "step" is without it. "pipeline" is what the pipeline yields alone, in images/s.
 Peak memory is the whole process with TensorFlow in it."""
+
+DATA_LEGEND = """\
+The input pipeline decodes, resamples and augments; "demand" is what the training step takes on one
+batch over and over, with the whole machine to itself. Threads are those of the pipeline.
+
+Large sets are records that share 100 pictures. "no index" is the look at all records before a
+training, "index" the same when their index is there, "first batch" comes after it. "before" is the
+memory of the process with TensorFlow loaded, "peak" its peak after as many images of every set."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,25 @@ def tables(measurements: Sequence[Measurement]) -> Iterable[Table]:
         if found := [m for m in measurements if m.case.task == task]:
             yield _by_stage(f"{task.capitalize()}, milliseconds", found)
     yield _whole_steps(measurements)
+
+
+def data_tables(speed: Speed, scales: Sequence[Scale]) -> Iterable[Table]:
+    """The input pipeline beside the training step, then what large sets cost."""
+    title = f"Input pipeline, images/s, for {speed.case.title}"
+    table = _table(title, ["threads"], ["pipeline", "demand", "times the demand"])
+    for threads, rate in speed.by_threads.items():
+        ratio = f"{rate / speed.demand:.1f}"
+        table.add_row(str(threads), f"{rate:.0f}", f"{speed.demand:.1f}", ratio)
+    yield table
+    seconds, mebibytes = ["no index, s", "index, s", "first batch, s"], ["before, MiB", "peak, MiB"]
+    table = _table("Simulated sets", ["images"], [*seconds, *mebibytes])
+    for found in scales:
+        table.add_row(
+            f"{found.num_records:,}",
+            *(f"{value:.2f}" for value in (found.cold, found.warm, found.first_batch)),
+            *(f"{value / 2**20:.0f}" for value in (found.memory_before, found.peak_memory)),
+        )
+    yield table
 
 
 def as_dict(measurement: Measurement) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from frcnn_core import folding
 from frcnn_core.detector import DetectionSettings, FasterRCNN, TrainingSettings
 from frcnn_core.proposals import propose
 from frcnn_core.structures import Batch
@@ -27,7 +26,8 @@ def of_training(detector: FasterRCNN, settings: TrainingSettings) -> Prefixes:
 
     def proposals(batch):
         features, logits, deltas = rpn(batch)
-        given = (logits, deltas, detector._anchors(features), batch, _seeds(batch), settings)
+        anchors = detector._anchors(features, detector._canvases(batch.sizes))
+        given = (logits, deltas, anchors, batch, _seeds(batch), settings)
         return features, detector._rpn_losses(*given), detector._sample(*given)
 
     def head(batch):
@@ -39,7 +39,7 @@ def of_training(detector: FasterRCNN, settings: TrainingSettings) -> Prefixes:
         return tape.gradient(loss, detector.trainable_variables)
 
     return {
-        "features": lambda batch: folding.run(detector.features, batch.images, training=True),
+        "features": lambda batch: _features(detector, batch, training=True),
         "RPN": rpn,
         "proposals": proposals,
         "RoI head": head,
@@ -55,26 +55,34 @@ def of_detection(detector: FasterRCNN, settings: DetectionSettings) -> Prefixes:
 
     def proposals(batch):
         features, logits, deltas = rpn(batch)
+        anchors = detector._anchors(features, detector._canvases(batch.sizes))
         return features, propose(
             tf.sigmoid(logits),
             deltas,
-            detector._anchors(features),
+            anchors.boxes,
             batch.sizes,
+            own=anchors.own,
             pre_nms=settings.rpn_pre_nms_top_n,
             post_nms=settings.rpn_nms_max_boxes,
             iou=settings.rpn_nms_overlap_threshold,
         )
 
     return {
-        "features": lambda batch: folding.run(detector.features, batch.images, training=False),
+        "features": lambda batch: _features(detector, batch, training=False),
         "RPN": rpn,
         "proposals": proposals,
     }
 
 
+def _features(detector: FasterRCNN, batch: Batch, *, training: bool) -> tf.Tensor:
+    canvases = detector._canvases(batch.sizes)
+    return detector._features(batch.images, canvases, training=training)
+
+
 def _rpn(detector: FasterRCNN, batch: Batch, *, training: bool):
-    features = folding.run(detector.features, batch.images, training=training)
-    return features, *detector._rpn(features, training=training)
+    features = _features(detector, batch, training=training)
+    canvases = detector._canvases(batch.sizes)
+    return features, *detector._rpn(features, canvases, training=training)
 
 
 def _seeds(batch: Batch) -> tf.Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from frcnn_core.components import Accumulator, MetricResult
 from frcnn_core.original_pixels import detections_per_image, truth_per_image
 from frcnn_core.structures import Batch, Detections
@@ -23,6 +25,7 @@ class EvaluationReport:
     results: Mapping[str, MetricResult]
     """By name of the metric."""
     num_images: int
+    """Those that could be used."""
     num_ground_truths: int
     """Difficult ones not counted."""
     num_difficult: int
@@ -31,6 +34,8 @@ class EvaluationReport:
     """Everything: reading, detecting, scoring."""
     images_per_second: float | None
     """After the first batch, whose time is mostly compiling; None if there was no other."""
+    num_skipped: int = 0
+    """Bad images, which count nowhere else."""
     triage: tuple[str, ...] = ()
     """Lines for the terminal on why nothing was found; empty where something was."""
 
@@ -44,6 +49,7 @@ class EvaluationReport:
         return {
             "metrics": {name: result.values for name, result in self.results.items()},
             "num_images": self.num_images,
+            "num_skipped": self.num_skipped,
             "num_ground_truths": self.num_ground_truths,
             "num_difficult": self.num_difficult,
             "seconds": self.seconds,
@@ -64,19 +70,25 @@ def evaluate(
 
     Args:
         detect: (images (B, H, W, C), sizes (B, 2)) -> detections in network pixels.
-        batches: every image of the set exactly once, the last batch as small as it is.
+        batches: every image of the set exactly once, the last batch as small as it is.  Absent
+            images (size (0, 0)) are passed over.
         accumulators: metrics in progress, by name.
         class_names: K names, for the triage.
         progress: called after each batch with the number of images in it.
     """
     triage = Triage(class_names)
-    num_images = num_ground_truths = num_difficult = first_batch = 0
+    num_images = num_skipped = num_ground_truths = num_difficult = first_batch = 0
     started = warm = time.perf_counter()
     for batch in batches:
-        done = num_images
         detections = detect(batch.images, batch.sizes)
         found = detections_per_image(detections, batch.sizes, batch.scales)
-        for truth, image_detections in zip(truth_per_image(batch), found, strict=True):
+        present = np.asarray(batch.sizes).any(axis=1)
+        for there, truth, image_detections in zip(
+            present, truth_per_image(batch), found, strict=True
+        ):
+            if not there:
+                num_skipped += 1
+                continue
             for follower in (triage, *accumulators.values()):
                 follower.update(truth, image_detections)
             num_images += 1
@@ -85,7 +97,7 @@ def evaluate(
         if not first_batch:
             first_batch, warm = num_images, time.perf_counter()
         if progress:
-            progress(num_images - done)
+            progress(len(present))
     ended = time.perf_counter()
     results = {name: accumulator.result() for name, accumulator in accumulators.items()}
     # NaN, an undefined mAP, is no more than NEARLY_ZERO either: nothing compares above it.
@@ -95,6 +107,7 @@ def evaluate(
         num_images=num_images,
         num_ground_truths=num_ground_truths,
         num_difficult=num_difficult,
+        num_skipped=num_skipped,
         seconds=time.perf_counter() - started,
         images_per_second=(
             (num_images - first_batch) / (ended - warm) if num_images > first_batch else None

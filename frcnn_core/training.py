@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from frcnn_core import archive
 from frcnn_core.checkpoints import Checkpoints
+from frcnn_core.data.bad_images import BadImages
 from frcnn_core.data.pipeline import Batches
 from frcnn_core.detector import TrainingSettings
 from frcnn_core.errors import TrainingError
@@ -76,6 +77,8 @@ class EpochDone:
     validation: EvaluationReport | None
     checkpoint: Path | None
     is_best: bool
+    num_bad_images: int = 0
+    """Files that were skipped so far, since the training was started."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ class Trainer:
     validation_period: int = 1
     early_stopping: EarlyStopping | None = None
     progress: Progress = field(default_factory=Progress)
+    bad_images: BadImages = field(default_factory=BadImages)
+    """Told by ``batches`` and ``validate`` which images they skip."""
 
     def __post_init__(self) -> None:
         self._stop = False
@@ -136,6 +141,7 @@ class Trainer:
         Raises:
             TrainingError: a loss is not finite; names the batch's images and the loss terms.  Or
                 weights are not; such a checkpoint is not written.
+            DataError: there are more bad images than ``bad_images`` allows.
         """
         self.checkpoints.start(self.progress.epoch)
         while self.progress.epoch < self.num_epochs:
@@ -206,6 +212,7 @@ class Trainer:
             validation=validation,
             checkpoint=checkpoint,
             is_best=best is not None and best.epoch == progress.epoch,
+            num_bad_images=len(self.bad_images.reasons),
         )
 
     def _watch(self, loss: float) -> None:

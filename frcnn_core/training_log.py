@@ -67,6 +67,7 @@ class TrainingLog:
         if event.validation:
             kpi = {"mean average precision": event.validation.primary}
             kpi |= {name: result.primary for name, result in event.validation.results.items()}
+        skipped = {"bad_images": event.num_bad_images} if event.num_bad_images else {}
         self._status.epoch(
             event.epoch,
             self._trainer.num_epochs,
@@ -75,6 +76,7 @@ class TrainingLog:
                 "loss": sum(event.losses.values()),
                 **event.losses,
                 "learning_rate": event.learning_rate,
+                **skipped,
                 **kpi,
             },
             kpi=kpi,

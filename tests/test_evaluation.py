@@ -76,6 +76,19 @@ def test_a_detector_that_returns_the_ground_truth_has_a_map_of_one():
     assert report.triage == ()
 
 
+def test_absent_images_count_nowhere_but_as_skipped():
+    whole = batch([(BOX, 0)], [(OTHER, 1)], [])
+    sizes = whole.sizes.copy()
+    sizes[1] = 0
+    recorder, done = Recorder(), []
+    batches = [whole._replace(sizes=sizes)]
+    report = evaluate(oracle(batches), batches, {"seen": recorder}, progress=done.append)
+    assert [truth.name for truth, _ in recorder.seen] == ["0.png", "2.png"]
+    assert (report.num_images, report.num_skipped, report.num_ground_truths) == (2, 1, 1)
+    assert report.as_dict()["num_skipped"] == 1
+    assert done == [3]
+
+
 def test_boxes_reach_the_metric_in_pixels_of_the_original_image():
     batches = [batch([(BOX, 0)], scale=(2.0, 0.5))]
     recorder = Recorder()

@@ -22,13 +22,16 @@ from frcnn_core.assemble.data import (
     preprocessing,
     sources,
 )
+from frcnn_core.assemble.direct import ShowProgress
 from frcnn_core.assemble.evaluation import accumulators, detect_function, detection_settings
 from frcnn_core.assemble.start import start
 from frcnn_core.assemble.values import choice, chosen, plain
 from frcnn_core.checkpoints import Checkpoints, Naming
 from frcnn_core.data.augment import Augmentation
+from frcnn_core.data.bad_images import BadImages
 from frcnn_core.data.classes import ClassMap
 from frcnn_core.data.pipeline import Batches, training_batches
+from frcnn_core.data.sampling import SamplingMode
 from frcnn_core.data.sources import RecordSummary, Source, inspect, warn_of_losses
 from frcnn_core.detector import TrainingSettings
 from frcnn_core.evaluation import EvaluationReport, evaluate
@@ -66,6 +69,8 @@ def training(
     key: str = "",
     results_dir: Path | None = None,
     use_amp: bool = False,
+    max_bad: int = 0,
+    on_reading: ShowProgress | None = None,
     on_validation: Callable[[int], None] | None = None,
 ) -> Training:
     """Everything that ``frcnn train`` needs, built and checked before the first step.
@@ -76,15 +81,21 @@ def training(
         key: encrypts and decrypts model files, unless empty.
         results_dir: overrides the folder of ``training_config.output_model``.
         use_amp: mixed precision.
+        max_bad: image files that may be bad and skipped, of training and validation together.
+        on_reading: shows how far the reading of labels that are in no records is.
         on_validation: told how many more images are done while a validation runs.
 
     Raises:
         FrcnnError: data, weights or a checkpoint cannot be used.
     """
     config = spec.message.training_config
-    training_sources, _ = sources(spec)
+    training_sources, validation_sources = sources(
+        spec, plugins, max_bad=max_bad, progress=on_reading
+    )
     mapping = class_map(spec)
-    data = inspect(training_sources, mapping)
+    data = inspect(training_sources, mapping, max_missing=max_bad)
+    bad_images = BadImages(max_bad)
+    bad_images.add_missing(data.missing)
     preprocess = preprocessing(spec)
     max_objects = spec.message.model_config.input_image_config.max_objects_num_per_image
     warn_of_losses(data, preprocess, max_objects)
@@ -112,6 +123,8 @@ def training(
         max_objects=max_objects,
         seed=spec.message.random_seed,
         min_box_size=_min_box_size(spec),
+        sampling=_sampling(spec),
+        bad_images=bad_images,
     )
     settings = training_settings(spec)
     if unmeasured := _without_statistics(spec, model, loaded):
@@ -124,7 +137,7 @@ def training(
         calibration.measure_statistics(
             model.detector, batches(0, 0), settings, of=unmeasured.__contains__
         )
-    validation = evaluation_set(spec)
+    validation = evaluation_set(spec, plugins, validation=validation_sources, max_missing=max_bad)
     model.provenance = provenance.extended(
         model.provenance, _provenance(spec, plugins, model, validated=validation is not None)
     )
@@ -140,10 +153,12 @@ def training(
         batch_size=config.batch_size_per_gpu,
         seed=spec.message.random_seed,
         key=key,
-        validate=validation and _validation(spec, plugins, model, validation, on_validation),
+        validate=validation
+        and _validation(spec, plugins, model, validation, bad_images, on_validation),
         validation_period=spec.message.evaluation_config.validation_period_during_training or 1,
         early_stopping=_early_stopping(config),
         progress=progress,
+        bad_images=bad_images,
     )
     return Training(
         trainer=trainer,
@@ -152,7 +167,7 @@ def training(
         validation=validation,
         loaded=loaded,
         precision=policy,
-        visualizer=_visualizer(spec, model, validation),
+        visualizer=_visualizer(spec, model, validation, bad_images),
     )
 
 
@@ -215,6 +230,11 @@ def _training_batches(
     )
 
 
+def _sampling(spec: Spec) -> SamplingMode:
+    config = spec.message.dataset_config
+    return SamplingMode[config.SAMPLING_MODE.Name(config.sampling_mode)]
+
+
 def _min_box_size(spec: Spec) -> tuple[float, float]:
     config = spec.message.augmentation_config.preprocessing
     return (plain(config.min_bbox_height), plain(config.min_bbox_width))
@@ -232,6 +252,7 @@ def _validation(
     plugins: Plugins,
     model: Model,
     data: EvaluationSet,
+    bad_images: BadImages,
     on_progress: Callable[[int], None] | None,
 ) -> Callable[[], EvaluationReport]:
     config = spec.message.evaluation_config
@@ -240,7 +261,7 @@ def _validation(
     def validate() -> EvaluationReport:
         return evaluate(
             detect,
-            data.batches(model.preprocessing, config.batch_size or 1),
+            data.batches(model.preprocessing, config.batch_size or 1, bad_images),
             accumulators(spec, plugins, model.class_names),
             class_names=model.class_names,
             progress=on_progress,
@@ -249,15 +270,18 @@ def _validation(
     return validate
 
 
-def _visualizer(spec: Spec, model: Model, data: EvaluationSet | None) -> Visualizer | None:
+def _visualizer(
+    spec: Spec, model: Model, data: EvaluationSet | None, bad_images: BadImages
+) -> Visualizer | None:
     """``training_config.visualizer``; its pictures are of the first validation images."""
     config = spec.message.training_config.visualizer
     if not config.enabled:
         return None
     files: list[Path] = []
     if data and config.num_images:
-        first = next(iter(data.batches(model.preprocessing, config.num_images)))
-        files = [Path(name.decode()) for name in first.names.numpy()]
+        first = next(iter(data.batches(model.preprocessing, config.num_images, bad_images)))
+        present = np.asarray(first.sizes).any(axis=1)
+        files = [Path(name.decode()) for name in first.names.numpy()[present]]
     threshold = plain(spec.message.inference_config.bbox_visualize_threshold)
     detect = detect_function(model, detection_settings(spec.message.evaluation_config))
 

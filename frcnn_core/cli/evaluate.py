@@ -43,6 +43,16 @@ from frcnn_core.cli import options
     metavar="FILE",
     help="Write everything as JSON; with -r the default is DIR/evaluation.json.",
 )
+@click.option(
+    "--max-bad",
+    "--max_bad",
+    "max_bad",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Image files that may be missing, damaged or of another size, and do not count.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing JSON file.")
 @options.gpu_index
 @options.terminal
@@ -56,6 +66,7 @@ def evaluate(
     batch_size: int | None,
     metrics: tuple[str, ...],
     json_file: Path | None,
+    max_bad: int,
     overwrite: bool,
     gpu_index: tuple[int, ...],
 ) -> None:
@@ -88,10 +99,11 @@ def evaluate(
     path = model_file(config, "trt_evaluation")
     opened = open_for(spec, config, path, key, gpu_index)
     from frcnn_core import assemble
-    from frcnn_core.cli.progress import progress
+    from frcnn_core.cli.progress import progress, progress_of
+    from frcnn_core.data.bad_images import BadImages
     from frcnn_core.evaluation import evaluate as run
 
-    data = assemble.evaluation_set(spec)
+    data = assemble.evaluation_set(spec, installed(), max_missing=max_bad, progress=progress_of)
     if data is None:
         raise SpecError(
             f"{spec.where('dataset_config')}: dataset_config: there is no validation data. Set"
@@ -107,15 +119,18 @@ def evaluate(
         f"Evaluating {path.name} on the {data.summary.count} validation images of {spec.path};"
         f" {data.summary.num_difficult} difficult objects in them do not count."
     )
+    bad_images = BadImages(max_bad)
     with progress("Evaluating", data.summary.count) as advance:
         report = run(
             opened.detect,
-            data.batches(opened.preprocessing, config.batch_size or 1),
+            data.batches(opened.preprocessing, config.batch_size or 1, bad_images),
             assemble.accumulators(spec, installed(), opened.class_names),
             class_names=opened.class_names,
             progress=advance,
         )
     _show(report)
+    if bad := bad_images.summary():
+        click.secho(bad, fg="yellow")
     if json_file:
         _write(report, json_file, {"spec": spec.path, "model": config.model})
 

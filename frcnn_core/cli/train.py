@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 @options.num_processes
 @options.gpu_index
 @options.use_amp
+@click.option(
+    "--max-bad",
+    "--max_bad",
+    "max_bad",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Image files that may be missing, damaged or of another size, and are skipped.",
+)
 @options.terminal
 def train(
     experiment_spec: Path,
@@ -30,6 +40,7 @@ def train(
     num_processes: int,
     gpu_index: tuple[int, ...],
     use_amp: bool,
+    max_bad: int,
 ) -> None:
     """Train a detector as a spec says.
 
@@ -57,6 +68,7 @@ def train(
     load_tensorflow()
     from frcnn_core import assemble
     from frcnn_core.cli.devices import add_in_order, use_one_gpu
+    from frcnn_core.cli.progress import progress_of
     from frcnn_core.training_log import TrainingLog
 
     use_one_gpu(gpu_index)
@@ -67,6 +79,8 @@ def train(
         key=key or spec.message.enc_key,
         results_dir=results_dir,
         use_amp=use_amp,
+        max_bad=max_bad,
+        on_reading=progress_of,
     )
     _introduce(training, verbose=spec.message.verbose)
     log = TrainingLog(training.results_dir, training.trainer, training.visualizer)
@@ -118,6 +132,8 @@ def _run(training: Training, log) -> None:
                     bar.close()
                     click.echo(f"Saved {event.checkpoint}.\n{how_to_resume(event.checkpoint)}")
                     raise KeyboardInterrupt  # which status.json tells from a failure
+    if bad := trainer.bad_images.summary():
+        click.secho(bad, fg="yellow")
     best = trainer.checkpoints.best
     final = trainer.checkpoints.path(trainer.progress.epoch)
     click.echo(f"Final model: {final}")

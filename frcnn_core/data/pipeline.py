@@ -3,90 +3,148 @@
 Nothing here is random in itself: the order of an epoch is a function of (seed, epoch), what
 augmentation does to an image a function of (seed, epoch, place of the image in the epoch).  So a
 resumed training sees what an uninterrupted one would have seen, whatever the number of threads.
+
+Records are read one by one from where the index says they begin.  So an epoch can be in any order
+and begin anywhere, and of a set of any size 20 bytes a record are in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from frcnn_core.data import records
+from frcnn_core.data import index, records
 from frcnn_core.data.augment import Augmentation
+from frcnn_core.data.bad_images import MISSING, BadImages
 from frcnn_core.data.classes import ClassMap
+from frcnn_core.data.sampling import SamplingMode, epoch_order
 from frcnn_core.data.sources import DIFFICULT_OCCLUSION, Source
-from frcnn_core.errors import DataError
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.structures import Batch
 
-SHUFFLE_BUFFER = 10_000
-"""Records, not images: a few kilobytes each."""
-_OPEN_FILES = 16
+_NOT_FOR_PEOPLE = re.compile(r"{{.*?}}|\[Op:.*")
+"""What TensorFlow adds to its messages."""
 
 
 class Batches:
-    """An iterable of ``Batch`` whose failures name the image file.
+    """An iterable of ``Batch`` that goes on without bad images, and names them.
 
-    ``dataset`` is the tf.data.Dataset itself.  Give its ``element_spec`` to the training step
-    as input signature: the number of boxes differs from batch to batch, and a step traced for
-    each number would spend its time tracing.
+    A bad image is a file that is missing, cannot be decoded, or is not as large as its record
+    states.  It keeps its place in the batch, as an absent image: black, without objects, and of
+    size (0, 0), so that every anchor is outside of it and its losses are 0.
+
+    Give ``element_spec`` to the training step as input signature: the number of boxes differs
+    from batch to batch, and a step traced for each number would spend its time tracing.
     """
 
     def __init__(
         self,
-        dataset: tf.data.Dataset,
+        build: Callable[[int, Collection[str]], tf.data.Dataset],
         *,
-        paths: tf.data.Dataset,
+        images: Callable[[int], Iterable[tuple[str, Sequence[int]]]],
+        record_files: Sequence[Path],
         preprocessing: Preprocessing,
+        bad_images: BadImages,
     ):
         """
         Args:
-            dataset: of Batch.
-            paths: of (B,) strings, the image files of each batch in the same order.
+            build: (number of the batch to begin with, image files to leave out) to a dataset of
+                (Batch, (B, 2) int32 sizes that the records state).
+            images: number of a batch to the path and stated size of each image in it.
+            record_files: that the dataset reads, to name the damaged one.
             preprocessing: decodes the images.
+            bad_images: told which there are.
         """
-        self.dataset = dataset
-        self._paths = paths
+        self._build = build
+        self._images = images
+        self._record_files = record_files
         self._preprocessing = preprocessing
+        self._bad_images = bad_images
+        self._built_for, self._built = None, None
+
+    @property
+    def dataset(self) -> tf.data.Dataset:
+        """Of (Batch, stated sizes), from the first batch on; it ends with an error at an image
+        that is bad and not known to be."""
+        return self._dataset(0)
 
     @property
     def element_spec(self) -> Batch:
         """Shapes and types of a batch; B, G and dynamic sizes are None."""
-        return self.dataset.element_spec
+        return self.dataset.element_spec[0]
 
     def __iter__(self) -> Iterator[Batch]:
         """One pass.
 
         Raises:
-            DataError: an image file is missing or cannot be decoded.
+            DataError: a record file is damaged, or there are more bad images than are allowed.
         """
-        iterator = iter(self.dataset)
-        number = 0
+        number, iterator = 0, iter(self.dataset)
         while True:
             try:
-                batch = next(iterator)
+                batch, stated = next(iterator)
             except StopIteration:
                 return
             except tf.errors.OpError as error:
-                if fault := self._fault_in(number):
-                    raise DataError(fault) from error
+                if found := self._bad_in_batch(number):
+                    # A dataset that met an error has lost its place, so another goes on, which
+                    # knows what to leave out: a second for each bad image, once in a training.
+                    self._bad_images.add(found)
+                    iterator = iter(self._dataset(number))
+                    continue
+                if problem := index.damaged(self._record_files):
+                    raise problem from error
                 raise
+            absent = np.flatnonzero(batch.sizes.numpy()[:, 0] == 0)
+            if len(absent):
+                names, sizes = batch.names.numpy()[absent], stated.numpy()[absent]
+                self._bad_images.add(
+                    self._bad_in(
+                        (name.decode(), size) for name, size in zip(names, sizes, strict=True)
+                    )
+                )
             yield batch
             number += 1
 
-    def _fault_in(self, number: int) -> str | None:
-        """Which image of batch ``number`` cannot be read, and why; None if all can."""
-        for batch in self._paths.skip(number).take(1):
-            for path in (name.decode() for name in batch.numpy().tolist()):
-                try:
-                    self._preprocessing.decode(tf.io.read_file(path))
-                except tf.errors.NotFoundError:
-                    return f"{path}: there is no such image."
-                except tf.errors.OpError as problem:
-                    reason = problem.message.splitlines()[0]
-                    return f"{path}: not a JPEG or PNG image, or damaged: {reason}"
-        return None
+    def _dataset(self, first: int) -> tf.data.Dataset:
+        left_out = tuple(self._bad_images.reasons)
+        if self._built_for != (first, left_out):
+            self._built_for, self._built = (first, left_out), self._build(first, left_out)
+        return self._built
+
+    def _bad_in_batch(self, number: int) -> dict[str, str]:
+        try:
+            return self._bad_in(self._images(number))
+        except tf.errors.OpError:
+            return {}  # it is the records that cannot be read
+
+    def _bad_in(self, images: Iterable[tuple[str, Sequence[int]]]) -> dict[str, str]:
+        """What is wrong with each bad image that is not known yet."""
+        found = {}
+        for path, stated in images:
+            if path not in self._bad_images.reasons and (reason := self._fault(path, stated)):
+                found[path] = reason
+        return found
+
+    def _fault(self, path: str, stated: Sequence[int]) -> str | None:
+        try:
+            found = self._preprocessing.decode(tf.io.read_file(path)).shape[:2]
+        except tf.errors.NotFoundError:
+            return MISSING
+        except tf.errors.OpError as problem:
+            reason = _NOT_FOR_PEOPLE.sub("", problem.message.splitlines()[0]).strip().rstrip(".")
+            return f"not a JPEG or PNG image, or damaged: {reason}."
+        if tuple(found) == tuple(stated):
+            return None
+        return (
+            f"is {found[0]} x {found[1]} pixels (height x width) large, but its record says "
+            f"{stated[0]} x {stated[1]}, so its boxes would be wrong. Convert the data again."
+        )
 
 
 def training_batches(
@@ -102,8 +160,11 @@ def training_batches(
     first_step: int = 0,
     shard: tuple[int, int] = (0, 1),
     min_box_size: tuple[float, float] = (1.0, 1.0),
+    sampling: SamplingMode = SamplingMode.USER_DEFINED,
+    bad_images: BadImages | None = None,
 ) -> Batches:
-    """One epoch: every image exactly once, in an order drawn from (seed, epoch).
+    """One epoch, in an order drawn from (seed, epoch): every image once, unless ``sampling`` and
+    the sources' weights say otherwise.
 
     Args:
         augmentation: None changes no image.
@@ -115,25 +176,34 @@ def training_batches(
             whichever rank gets it.
         min_box_size: (height, width) in network pixels; smaller objects are dropped, those
             below one pixel in any case.
+        sampling: how often the images of each source come.
+        bad_images: counts them over all epochs; None allows none.
+
+    Raises:
+        DataError: a record file cannot be read, or the weights make no sense.
     """
     rank, num_ranks = shard
-    rng = np.random.default_rng((seed, epoch))
-    ordered = (
-        _records(sources, rng)
-        .shuffle(SHUFFLE_BUFFER, seed=int(rng.integers(2**31)), reshuffle_each_iteration=False)
-        .enumerate()
-        .shard(num_ranks, rank)
-        .skip(first_step * batch_size)
+    order = epoch_order(
+        [[len(index.offsets(path)) for path in source.records] for source in sources],
+        weights=[source.weight for source in sources],
+        mode=sampling,
+        seed=seed,
+        epoch=epoch,
     )
+    places = np.arange(len(order))[rank::num_ranks][first_step * batch_size :]
     return _batches(
-        ordered,
+        order[places],
+        places,
+        sources,
         class_map,
         preprocessing,
         augmentation,
         batch_size=batch_size,
         max_objects=max_objects,
         min_box_size=min_box_size,
+        crowds_are_difficult=False,
         seeds=tf.constant((seed, epoch), tf.int64),
+        bad_images=bad_images,
     )
 
 
@@ -145,49 +215,36 @@ def evaluation_batches(
     batch_size: int,
     max_objects: int | None = None,
     min_box_size: tuple[float, float] = (1.0, 1.0),
+    bad_images: BadImages | None = None,
 ) -> Batches:
     """Every image once, in the order of the records; nothing is random.
 
     Args:
         max_objects: leave it None, so that no ground truth is lost.
         min_box_size: as in training: objects no network could see are not asked for.
+        bad_images: counts them; None allows none.
     """
+    count = sum(len(index.offsets(path)) for source in sources for path in source.records)
     return _batches(
-        _records(sources).enumerate(),
+        np.arange(count),
+        np.arange(count),
+        sources,
         class_map,
         preprocessing,
         None,
         batch_size=batch_size,
         max_objects=max_objects,
         min_box_size=min_box_size,
+        crowds_are_difficult=True,
         seeds=tf.zeros(2, tf.int64),
+        bad_images=bad_images,
     )
 
 
-def _records(sources: Sequence[Source], rng: np.random.Generator | None = None) -> tf.data.Dataset:
-    """Of (record, image folder, image extension), three strings.
-
-    With ``rng`` the files come in random order, several at a time: the shuffle buffer of a large
-    set then holds records from many places instead of one.
-    """
-    files = [
-        (str(path), str(source.images), source.extension)
-        for source in sources
-        for path in source.records
-    ]
-    if rng is not None:
-        files = [files[i] for i in rng.permutation(len(files))]
-
-    def read(file):
-        return tf.data.TFRecordDataset(file[0]).map(lambda record: (record, file[1], file[2]))
-
-    return tf.data.Dataset.from_tensor_slices(
-        tf.reshape(tf.constant(files, tf.string), (-1, 3))
-    ).interleave(read, cycle_length=_OPEN_FILES if rng is not None else 1, block_length=1)
-
-
 def _batches(
-    ordered: tf.data.Dataset,
+    numbers: np.ndarray,
+    places: np.ndarray,
+    sources: Sequence[Source],
     class_map: ClassMap,
     preprocessing: Preprocessing,
     augmentation: Augmentation | None,
@@ -195,46 +252,132 @@ def _batches(
     batch_size: int,
     max_objects: int | None,
     min_box_size: tuple[float, float],
+    crowds_are_difficult: bool,
     seeds: tf.Tensor,
+    bad_images: BadImages | None,
 ) -> Batches:
-    def image_path(record, folder, extension):
-        parsed = records.parse(record)
-        written = tf.equal(parsed.extension, "")
-        ending = tf.where(written, tf.strings.join([".", extension]), parsed.extension)
-        return tf.strings.join([folder, "/", parsed.frame_id, ending])
+    """
+    Args:
+        numbers: (N,) of the records, counted through all files of all sources.
+        places: (N,) in the epoch, to which the augmentation belongs.
+    """
+    files = [(path, source) for source in sources for path in source.records]
+    file_table = tf.constant(
+        [(str(path), str(source.images), "." + source.extension) for path, source in files],
+        tf.string,
+        shape=(len(files), 3),
+    )
+    offsets = [index.offsets(path) for path, _ in files]
+    starts = np.cumsum([0, *map(len, offsets)])
+    # The last file that begins at or before the record; empty files begin where the next does.
+    of_file = np.searchsorted(starts, numbers, side="right") - 1
+    offset = np.concatenate([np.zeros(0, np.int64), *offsets])[numbers]
 
-    def example(index, item):
-        path = image_path(*item)
-        labels = records.parse(item[0])
-        image, size, scale = preprocessing.resample(preprocessing.decode(tf.io.read_file(path)))
-        boxes = tf.clip_by_value(labels.boxes * tf.tile(scale, [2]), 0.0, tf.tile(size, [2]))
-        objects = (
-            boxes,
-            class_map.ids(labels.class_names),
-            labels.occlusion >= DIFFICULT_OCCLUSION,
+    def found(first: int) -> tf.data.Dataset:
+        """Of (place, path, record), from a batch on."""
+        columns = (places, of_file, offset)
+        where = tuple(column[first * batch_size :].astype(np.int64) for column in columns)
+        return tf.data.Dataset.from_tensor_slices(where).flat_map(read)
+
+    def read(place, file, offset):
+        name, folder, extension = tf.unstack(file_table[file])
+        # There is no op that reads a record.  A dataset inside of the parallel map would do, but
+        # where TensorFlow has to add up in order it makes such a map go step by step.
+        variant = tf.raw_ops.TFRecordDatasetV2(
+            filenames=name,
+            compression_type="",
+            buffer_size=tf.zeros((), tf.int64),
+            byte_offsets=offset,
         )
-        objects = _select(objects, (objects[1] >= 0) & _large_enough(boxes, min_box_size))
+        rest = tf.data.experimental.from_variant(variant, tf.TensorSpec((), tf.string))
+        return rest.take(1).map(lambda record: (place, folder, extension, record))
+
+    def described(place, folder, extension, record):
+        labels = records.parse(record)
+        ending = tf.where(tf.equal(labels.extension, ""), extension, labels.extension)
+        return tf.strings.join([folder, "/", labels.frame_id, ending]), labels
+
+    def example(left_out, place, folder, extension, record):
+        path, labels = described(place, folder, extension, record)
+        pixels, present = _decode(path, labels.size, preprocessing, left_out)
+        image, size, scale = preprocessing.resample(pixels)
+        boxes = tf.clip_by_value(labels.boxes * tf.tile(scale, [2]), 0.0, tf.tile(size, [2]))
+        difficult = labels.occlusion >= DIFFICULT_OCCLUSION
+        objects = (boxes, class_map.ids(labels.class_names), difficult | labels.crowd)
+        kept = present & (objects[1] >= 0) & _large_enough(boxes, min_box_size)
+        if not crowds_are_difficult:
+            kept &= ~labels.crowd
+        objects = _select(objects, kept)
         if augmentation is not None:
-            seed = tf.random.fold_in(seeds, index)
+            seed = tf.random.fold_in(seeds, place)
             image, *objects = augmentation.apply(image, *objects, seed)
             objects = _select(objects, _large_enough(objects[0], min_box_size))
         if max_objects is not None:
             objects = _largest(objects, max_objects)
         boxes, classes, difficult = _at_least_one_row(objects)
+        # Augmentation may have coloured it.
+        image = tf.cond(present, lambda: image, lambda: tf.zeros_like(image))
         images = preprocessing.normalize(preprocessing.pad(image))
-        return Batch(images, size, scale, boxes, classes, difficult, path)
+        size, scale = tf.where(present, size, 0.0), tf.where(present, scale, 1.0)
+        return Batch(images, size, scale, boxes, classes, difficult, path), labels.size
 
-    paths = ordered.map(lambda index, item: image_path(*item)).batch(batch_size)
-    dataset = (
-        ordered.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .padded_batch(
-            batch_size,
-            padded_shapes=Batch(preprocessing.shape, (2,), (2,), (None, 4), (None,), (None,), ()),
-            padding_values=Batch(0.0, 0.0, 0.0, 0.0, -1, False, ""),
+    def build(first: int, left_out: Collection[str]) -> tf.data.Dataset:
+        shapes = Batch(preprocessing.shape, (2,), (2,), (None, 4), (None,), (None,), ())
+        return (
+            found(first)
+            .map(
+                partial(example, left_out),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            .padded_batch(
+                batch_size,
+                padded_shapes=(shapes, (2,)),
+                padding_values=(Batch(0.0, 0.0, 0.0, 0.0, -1, False, ""), 0),
+            )
+            .prefetch(tf.data.AUTOTUNE)
         )
-        .prefetch(tf.data.AUTOTUNE)
+
+    def images(number: int) -> Iterator[tuple[str, Sequence[int]]]:
+        for path, labels in found(number).take(batch_size).map(described):
+            yield path.numpy().decode(), labels.size.numpy().tolist()
+
+    return Batches(
+        build,
+        images=images,
+        record_files=[path for path, _ in files],
+        preprocessing=preprocessing,
+        bad_images=BadImages() if bad_images is None else bad_images,
     )
-    return Batches(dataset, paths=paths, preprocessing=preprocessing)
+
+
+def _decode(
+    path: tf.Tensor, stated: tf.Tensor, preprocessing: Preprocessing, left_out: Collection[str]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The pixels of an image file, and whether it is good; black where it is not.
+
+    Args:
+        path: () string.
+        stated: (2,) int32 height and width that the image has to have.
+        left_out: paths of files that are known to be bad, and not read.
+
+    Returns:
+        (H, W, C) uint8 and () bool.
+    """
+
+    def black():
+        size = tf.concat([tf.maximum(stated, 1), [preprocessing.channels]], 0)
+        return tf.ensure_shape(tf.zeros(size, tf.uint8), (None, None, preprocessing.channels))
+
+    def decode():
+        pixels = preprocessing.decode(tf.io.read_file(path))
+        as_stated = tf.reduce_all(tf.shape(pixels)[:2] == stated)
+        return tf.cond(as_stated, lambda: pixels, black), as_stated
+
+    if not left_out:
+        return decode()
+    known = tf.reduce_any(path == tf.constant(list(left_out)))
+    return tf.cond(known, lambda: (black(), tf.constant(False)), decode)
 
 
 def _select(objects, keep):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frcnn_core.data import records
+import numpy as np
+
+from frcnn_core.data import index as record_index
+from frcnn_core.data.index import RecordIndex
 from frcnn_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ class Source:
     extension: str
     """Of the images whose record does not say theirs, without the dot."""
     weight: float = 1.0
-    """``source_weight``."""
+    """``source_weight``: see ``SamplingMode``."""
 
     def image_path(self, frame_id: str, extension: str = "") -> str:
         """Where the image of a record is; ``extension`` as in ``ParsedRecord``."""
@@ -49,15 +53,19 @@ class RecordSummary:
     labels: Counter[str] = field(default_factory=Counter)
     """Objects per label name, before the class map."""
     objects: Counter[str] = field(default_factory=Counter)
-    """Objects per class, after the class map."""
+    """Objects per class, after the class map; crowds are not among them."""
+    num_crowds: int = 0
+    """Crowds of a class: left out of training, difficult in evaluation."""
     num_difficult: int = 0
-    """Objects of a class that are difficult."""
+    """Objects and crowds of a class that are difficult."""
     num_empty: int = 0
     """Images without any object of a class."""
     max_objects: int = 0
     """Most objects of a class in one image."""
     image_sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     """Images per (height, width), as the records state it."""
+    missing: list[str] = field(default_factory=list)
+    """Paths of images that do not exist."""
 
     @property
     def largest_size(self) -> tuple[int, int]:
@@ -85,24 +93,38 @@ def split_by_fold(
     return tuple(path for path in ordered if path not in set(validation)), validation
 
 
-def inspect(sources: Sequence[Source], class_map: ClassMap) -> RecordSummary:
-    """Read all records once, without decoding an image, and see that they can be used.
+def inspect(
+    sources: Sequence[Source], class_map: ClassMap, *, max_missing: int = 0
+) -> RecordSummary:
+    """What is in all records, without decoding an image, and whether they can be used.
+
+    Args:
+        max_missing: images that may be missing before it is an error.
 
     Raises:
-        DataError: a record file cannot be read, there are no records, images are missing, or
-            no object is of a mapped class.
+        DataError: record files cannot be read (all are told), there are no records, more images
+            are missing, or no object is of a mapped class.
     """
     summary = RecordSummary()
-    missing: list[str] = []
+    unreadable: list[str] = []
     for source in sources:
-        frame_ids = _count(source, class_map, summary)
-        missing += _missing_images(source, frame_ids)
+        for path in source.records:
+            try:
+                index = record_index.of(path)
+            except DataError as error:
+                unreadable.append(str(error))
+                continue
+            _count(index, class_map, summary)
+            summary.missing += _missing_images(source, index)
+    if unreadable:
+        raise DataError("\n".join(unreadable))
     if not summary.count:
         files = ", ".join(str(path) for source in sources for path in source.records)
         raise DataError(f"There are no records in {files or 'any data source'}.")
-    if missing:
-        raise DataError(_describe_missing(missing, summary.count))
-    if not summary.objects:
+    summary.missing = list(dict.fromkeys(summary.missing))
+    if len(summary.missing) > max_missing:
+        raise DataError(_describe_missing(summary.missing, summary.count))
+    if not summary.objects and not summary.num_crowds:
         found = ", ".join(f"{name} ({n})" for name, n in summary.labels.most_common())
         raise DataError(
             "target_class_mapping: none of its keys is in the records. "
@@ -133,66 +155,53 @@ def warn_of_losses(
         )
 
 
-def _count(source: Source, class_map: ClassMap, summary: RecordSummary) -> list[str]:
-    """Add the records of a source to ``summary``; returns their frame ids."""
-    import numpy as np
-    import tensorflow as tf
-
-    files = [str(path) for path in source.records]
-    frame_ids: list[str] = []
-    if not files:
-        return frame_ids
-    parsed = tf.data.TFRecordDataset(files).map(records.parse, num_parallel_calls=tf.data.AUTOTUNE)
-    try:
-        # Python sees a thousand images at a time: one by one would take minutes for large sets.
-        for chunk in parsed.ragged_batch(1000):
-            frame_ids += [name.decode() for name in chunk.frame_id.numpy().tolist()]
-            summary.image_sizes.update(map(tuple, chunk.size.numpy().tolist()))
-            labels = chunk.class_names.flat_values
-            summary.labels.update(name.decode() for name in labels.numpy().tolist())
-            ids = class_map.ids(labels).numpy()
-            summary.objects.update(class_map.names[i] for i in ids[ids >= 0].tolist())
-            difficult = chunk.occlusion.flat_values.numpy() >= DIFFICULT_OCCLUSION
-            summary.num_difficult += int(np.sum(difficult & (ids >= 0)))
-            rows = chunk.class_names.value_rowids().numpy()
-            num_objects = np.bincount(rows[ids >= 0], minlength=len(chunk.frame_id))
-            summary.num_empty += int(np.sum(num_objects == 0))
-            summary.max_objects = max(summary.max_objects, int(num_objects.max()))
-    except tf.errors.OpError as error:
-        raise _unreadable_records(files, error) from error
-    summary.count += len(frame_ids)
-    return frame_ids
+def _count(index: RecordIndex, class_map: ClassMap, summary: RecordSummary) -> None:
+    """Add a record file to ``summary``."""
+    summary.count += index.count
+    summary.image_sizes.update(index.image_sizes)
+    kinds = index.kinds
+    ids = class_map.ids([kind.label for kind in kinds]).numpy().tolist() if kinds else []
+    numbers = np.bincount(index.objects, minlength=len(kinds)).tolist() if kinds else []
+    for kind, class_id, number in zip(kinds, ids, numbers, strict=True):
+        summary.labels[kind.label] += number
+        if class_id < 0:
+            continue
+        if kind.crowd:
+            summary.num_crowds += number
+        else:
+            summary.objects[class_map.names[class_id]] += number
+        if kind.crowd or kind.occlusion >= DIFFICULT_OCCLUSION:
+            summary.num_difficult += number
+    to_learn = [i >= 0 and not kind.crowd for i, kind in zip(ids, kinds, strict=True)]
+    images = np.repeat(np.arange(index.count), index.num_objects)  # of each object
+    learnt = np.array(to_learn, bool)[np.array(index.objects, int)]
+    by_image = np.bincount(images[learnt], minlength=index.count)
+    summary.num_empty += int(np.sum(by_image == 0))
+    summary.max_objects = max(summary.max_objects, int(by_image.max(initial=0)))
 
 
-def _unreadable_records(files: list[str], error: Exception) -> DataError:
-    """Which record file is at fault; the error of a dataset over many does not say."""
-    import tensorflow as tf
-
-    for file in files:
-        try:
-            for number, record in enumerate(tf.data.TFRecordDataset(file)):
-                try:
-                    records.from_example(record.numpy())
-                except DataError as problem:
-                    return DataError(f"{file}: record {number}: {problem}")
-        except tf.errors.NotFoundError:
-            return DataError(f"{file}: there is no such file.")
-        except tf.errors.OpError as problem:
-            return DataError(f"{file}: no TFRecord file, or a damaged one: {problem.message}")
-    return DataError(f"{', '.join(files)}: cannot be read: {error}")
-
-
-def _missing_images(source: Source, frame_ids: list[str]) -> list[str]:
+def _missing_images(source: Source, index: RecordIndex) -> list[str]:
     """Paths of the images that do not exist."""
-    paths = [Path(source.image_path(frame_id)) for frame_id in dict.fromkeys(frame_ids)]
+    paths = [
+        source.image_path(frame_id, extension)
+        for extension, frame_ids in index.frame_ids.items()
+        for frame_id in frame_ids
+    ]
     # One listing per folder is much faster than asking for every file where there are many.
-    present = {folder: set(_list(folder)) for folder in {path.parent for path in paths}}
-    return [str(path) for path in paths if path.name not in present[path.parent]]
+    present: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if folder not in present:
+            present[folder] = set(_list(Path(folder)))
+        if name not in present[folder]:
+            missing.append(path)
+    return missing
 
 
 def _list(folder: Path) -> list[str]:
     try:
-        return [path.name for path in folder.iterdir()]
+        return os.listdir(folder)
     except OSError:
         return []
 

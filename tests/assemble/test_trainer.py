@@ -155,6 +155,25 @@ def test_a_training_stopped_in_mid_epoch_goes_on_to_the_last_bit(
         assert same_bytes(f"frcnn_toy.epoch_{epoch}.tlt", uninterrupted, tmp_path)
 
 
+def test_a_training_that_skips_a_bad_image_goes_on_to_the_last_bit_too(tmp_path):
+    folder = tmp_path / "scenes"
+    toy.write_scenes(folder, "train", 6, seed=0)
+    (folder / "images" / "train_3.png").write_bytes(b"no image")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+
+    def made(results, **given):
+        return assemble.training(
+            spec_of(folder, epochs=2, **given), toy.plugins(), results_dir=results, max_bad=1
+        )
+
+    events = run(made(whole))
+    done = [event for event in events if isinstance(event, EpochDone)]
+    assert [event.num_bad_images for event in done] == [1, 1]
+    *_, interrupted = run(made(parts), stop_at=(2, 1))
+    run(made(parts, training=resume(interrupted.checkpoint)))
+    assert same_bytes("frcnn_toy.epoch_2.tlt", whole, parts)
+
+
 def test_dropout_goes_on_drawing_where_it_stopped(scenes, tmp_path):
     dropout = {"model": "dropout_rate: 0.5", "epochs": 2}
     run(training(scenes, tmp_path / "whole", **dropout))
@@ -312,6 +331,26 @@ def test_a_validation_tells_the_map_of_the_validation_scenes(scenes, tmp_path):
     assert epochs[1].validation.num_images == 4
     assert 0 <= epochs[1].validation.primary <= 1
     assert sum(told) == 4
+
+
+def test_the_spec_says_how_often_images_of_a_source_come(scenes, tmp_path):
+    second = f'data_sources {{ tfrecords_path: "{scenes}/val" image_directory_path: "{scenes}" '
+
+    def names_of_an_epoch(more):
+        trainer = training(scenes, tmp_path, validation=more).trainer
+        assert trainer.steps_per_epoch == 3
+        return [name.decode() for batch in trainer.batches(0, 0) for name in batch.names.numpy()]
+
+    # Six scenes and four: 6 : 4, 5 : 5 and 6 : 4 * 6.
+    for more, share in (
+        (second + "}", 4),
+        (second + "} sampling_mode: UNIFORM", 5),
+        (second + "source_weight: 6 }", 8),
+        (second + "source_weight: 6 } sampling_mode: PROPORTIONAL", 4),
+    ):
+        names = names_of_an_epoch(more)
+        assert len(names) == 10
+        assert sum("val_" in name for name in names) == share
 
 
 def test_the_trainer_obeys_the_spec(scenes, tmp_path):

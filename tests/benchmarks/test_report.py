@@ -5,7 +5,8 @@ import io
 from rich.console import Console
 
 from benchmarks.cases import Case
-from benchmarks.report import Measurement, as_dict, tables
+from benchmarks.input_pipeline import Scale, Speed
+from benchmarks.report import Measurement, as_dict, data_tables, tables
 
 
 def measurement(*, use_amp: bool, step: float) -> Measurement:
@@ -23,8 +24,12 @@ def measurement(*, use_amp: bool, step: float) -> Measurement:
 
 
 def printed(*measurements: Measurement) -> str:
+    return text_of(tables(measurements))
+
+
+def text_of(found) -> str:
     console = Console(file=io.StringIO(), width=160)
-    for table in tables(measurements):
+    for table in found:
         console.print(table)
     return console.file.getvalue()
 
@@ -45,3 +50,18 @@ def test_a_stage_shows_its_time_and_its_share_of_the_best_rate():
 def test_the_gain_of_mixed_precision_is_the_ratio_of_the_steps():
     text = printed(measurement(use_amp=False, step=0.4), measurement(use_amp=True, step=0.25))
     assert text.count("1.60x") == 1
+
+
+def test_the_pipeline_is_held_against_what_training_asks_for():
+    case = Case("resnet:10", 160, 160, 2, training=True)
+    speed = Speed(case, by_threads={1: 40.0, 2: 70.0}, demand=20.0)
+    scale = Scale(100_000, 4.5, 0.5, 0.75, memory_before=2**29, peak_memory=2**30)
+    text = text_of(data_tables(speed, [scale]))
+    one, two, large = (
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("│")
+    )
+    assert one == ["1", "40", "20.0", "2.0"]
+    assert two == ["2", "70", "20.0", "3.5"]
+    assert large == ["100,000", "4.50", "0.50", "0.75", "512", "1024"]

@@ -53,7 +53,7 @@ def detect(images, sizes):
     )
 
 
-def batches(preprocessing, batch_size):
+def batches(preprocessing, batch_size, bad_images):
     """Three images; each has a car and a difficult dog."""
     for count in (2, 1):
         yield Batch(
@@ -83,7 +83,7 @@ def folder(tmp_path, monkeypatch):
         batches=batches,
     )
     monkeypatch.setattr(assemble, "open_runtime", lambda path, key, plugins, settings: runtime)
-    monkeypatch.setattr(assemble, "evaluation_set", lambda spec: data)
+    monkeypatch.setattr(assemble, "evaluation_set", lambda spec, *_, **__: data)
     return tmp_path
 
 
@@ -99,6 +99,27 @@ def test_evaluate_prints_the_table_and_what_was_left_out(folder):
     assert "dog                 -                   -                   -" in result.output
     assert "mAP@0.5 = 1.0000" in result.output
     assert "Next to nothing" not in result.output
+
+
+def test_evaluate_skips_as_many_bad_images_as_it_may_and_says_so(folder, monkeypatch):
+    def with_a_bad_one(preprocessing, batch_size, bad_images):
+        for batch in batches(preprocessing, batch_size, bad_images):
+            if len(batch.images) == 1:
+                batch = batch._replace(sizes=np.zeros((1, 2), np.float32))
+                bad_images.add({"a.png": "is damaged."})
+            yield batch
+
+    monkeypatch.setattr(assemble.evaluation_set(None), "batches", with_a_bad_one)
+    result = run("evaluate", folder, "--max-bad", "1", "--json", folder / "found.json")
+    assert result.exit_code == 0, result.output
+    assert "1 image could not be used: skipped" in result.output
+    assert "\n2 images in" in result.output
+    found = json.loads((folder / "found.json").read_text())
+    assert (found["num_images"], found["num_skipped"]) == (2, 1)
+
+    refused = run("evaluate", folder)
+    assert refused.exit_code == 2
+    assert "a.png: is damaged." in refused.output
 
 
 def test_evaluate_computes_the_metrics_named_on_the_command_line(folder):

@@ -117,6 +117,62 @@ def test_a_run_does_not_overwrite_the_checkpoints_of_another(scenes, tmp_path):
 
 
 @pytest.fixture
+def spoilt(tmp_path):
+    """Six scenes to train on, of which one is cut short and one is gone."""
+    folder = tmp_path / "spoilt"
+    toy.write_scenes(folder, "train", 6, seed=0)
+    damaged, missing = (folder / "images" / f"train_{i}.png" for i in (2, 4))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    missing.unlink()
+    return folder, damaged, missing
+
+
+def test_bad_images_are_named_once_counted_and_skipped(spoilt, tmp_path):
+    folder, damaged, missing = spoilt
+    spec = spec_file(tmp_path, folder, epochs=2)
+    result = train("-e", spec, "-r", tmp_path / "results")
+    assert result.exit_code == 0, result.output
+    assert result.output.count(f"{damaged}: not a JPEG or PNG image, or damaged") == 1
+    assert result.output.count(f"{missing}: there is no such image.") == 1
+    assert "2 images could not be used: skipped" in result.output
+    assert re.search(r"^Epoch 2/2: 6/6 images", result.output, re.M)
+    lines = map(json.loads, (tmp_path / "results" / "status.json").read_text().splitlines())
+    skipped = [line["graphical"]["bad_images"] for line in lines if "graphical" in line]
+    assert skipped == [2, 2]
+
+
+def test_more_bad_images_than_allowed_end_the_training_with_all_of_them(spoilt, tmp_path):
+    folder, damaged, missing = spoilt
+    spec = spec_file(tmp_path, folder, batch_size=6)
+    result = train("-e", spec, "-r", tmp_path / "results", "--max-bad", "1")
+    assert result.exit_code == 2
+    assert "2 images cannot be used, and --max-bad allows 1" in result.output
+    assert f"{damaged}: not a JPEG or PNG image, or damaged" in result.output
+    assert f"{missing}: there is no such image." in result.output
+
+
+def test_where_no_image_may_be_bad_a_missing_one_is_told_before_anything_is_made(spoilt, tmp_path):
+    folder, _, missing = spoilt
+    spec = spec_file(tmp_path, folder)
+    result = train("-e", spec, "-r", tmp_path / "results", "--max-bad", "0")
+    assert result.exit_code == 2
+    assert f"1 of 6 images are missing, the first is {missing}" in result.output
+    assert not (tmp_path / "results").exists()
+
+
+def test_bad_validation_images_are_skipped_too(scenes, tmp_path):
+    folder = tmp_path / "val"
+    toy.write_scenes(folder, "val", 4, seed=1)
+    (folder / "images" / "val_3.png").write_bytes(b"no image")
+    validation = toy.validated_on(folder, "val")
+    spec = spec_file(tmp_path, scenes, epochs=1, validation=validation)
+    result = train("-e", spec, "-r", tmp_path / "results")
+    assert result.exit_code == 0, result.output
+    assert "1 image could not be used" in result.output
+    assert "mAP@0.5" in result.output
+
+
+@pytest.fixture
 def real_frcnn(site):
     """Starts ``frcnn``, with the toy plugin installed, as a process of its own."""
     site.install("toy 1.0", "toy", Path(toy.__file__).read_text(), module="toy")

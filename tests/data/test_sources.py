@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from record_sets import labelled
 
+from frcnn_core.data import records
 from frcnn_core.data.classes import ClassMap
 from frcnn_core.data.sources import (
     RecordSummary,
@@ -13,6 +14,7 @@ from frcnn_core.data.sources import (
     warn_of_losses,
 )
 from frcnn_core.errors import DataError
+from frcnn_core.labels import Object
 from frcnn_core.preprocessing import Preprocessing
 
 CARS = ClassMap.of({"car": "vehicle", "van": "vehicle"})
@@ -120,3 +122,51 @@ def test_more_objects_than_the_maximum_are_told_with_the_number_to_type(caplog):
         warn_of_losses(RecordSummary(max_objects=20), Preprocessing(9, 9), max_objects=20)
     (record,) = caplog.records
     assert "To use all, set it to 30" in record.getMessage()
+
+
+def test_crowds_are_difficult_and_nothing_to_learn(make_source):
+    crowd = Object("car", 0, 0, 9, 9, crowd=True)
+    images = {"a": (20, 30, [crowd, labelled("car", 0, 0, 9, 9)]), "b": (20, 30, [crowd])}
+    summary = inspect([make_source(images)], CARS)
+    assert summary.objects == {"vehicle": 1}
+    assert (summary.num_crowds, summary.num_difficult) == (2, 2)
+    assert (summary.max_objects, summary.num_empty) == (1, 1)
+
+
+def test_the_same_records_count_differently_under_another_class_map(plain_source):
+    assert inspect([plain_source], CARS).objects == {"vehicle": 7}
+    assert inspect([plain_source], ClassMap.of({"CAR": "thing"})).objects == {"thing": 7}
+    with pytest.raises(DataError, match="none of its keys"):
+        inspect([plain_source], ClassMap.of({"van": "vehicle"}))
+
+
+def test_as_many_images_may_be_missing_as_allowed(plain_source):
+    for stem in "34":
+        (plain_source.images / "image_2" / f"{stem}.png").unlink()
+    summary = inspect([plain_source], CARS, max_missing=2)
+    assert summary.count == 7
+    folder = plain_source.images / "image_2"
+    assert summary.missing == [str(folder / "3.png"), str(folder / "4.png")]
+    with pytest.raises(DataError, match="2 of 7 images are missing"):
+        inspect([plain_source], CARS, max_missing=1)
+
+
+def test_an_image_is_looked_for_by_the_extension_its_record_states(plain_source):
+    import tensorflow as tf
+
+    image = plain_source.images / "image_2" / "0.png"
+    image.rename(image.with_suffix(".PNG"))
+    record = records.Record("image_2/0", 20, 30, (labelled("car", 0, 0, 9, 9),), extension=".PNG")
+    (file,) = plain_source.records
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        writer.write(records.to_example(record))
+    assert inspect([plain_source], CARS).count == 1
+
+
+def test_all_unreadable_record_files_are_told_at_once(plain_source, tmp_path):
+    (tmp_path / "notes").write_text("these are not the records you are looking for")
+    files = (tmp_path / "notes", *plain_source.records, tmp_path / "gone")
+    with pytest.raises(DataError) as error:
+        inspect([Source(files, plain_source.images, "png")], CARS)
+    assert "notes: no TFRecord file" in str(error.value)
+    assert "gone: there is no such file" in str(error.value)
