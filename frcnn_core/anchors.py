@@ -51,3 +51,25 @@ class Anchors:
         half = 0.5 * self.sizes
         corners = tf.constant(np.concatenate([-half, half], axis=-1))
         return tf.reshape(centres + corners, [-1, 4])
+
+    def places(
+        self, height: tf.Tensor, width: tf.Tensor, cells: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Which anchors of a batch's map belong to each image, and their places in the order that
+        a map of the image's own size would have.
+
+        Args:
+            height, width: () int32 cells of the batch's map, N anchors.
+            cells: (B, 2) int32 cells of each image's part of it, in the top left corner.
+
+        Returns:
+            (B, N) bool, and (B, N) int32; of anchors that are not the image's, the places mean
+            nothing.
+        """
+        rows, columns = tf.range(height), tf.range(width)
+        own = (rows < cells[:, :1])[:, :, None] & (columns < cells[:, 1:])[:, None, :]  # (B, h, w)
+        places = rows[:, None] * cells[:, 1, None, None] + columns
+        places = tf.where(own, places, 0)[..., None] * self.per_cell + tf.range(self.per_cell)
+        shape = [tf.shape(cells)[0], height * width * self.per_cell]
+        own = tf.repeat(own[..., None], self.per_cell, axis=-1)
+        return tf.reshape(own, shape), tf.reshape(places, shape)

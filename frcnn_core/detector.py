@@ -13,11 +13,13 @@ import keras
 import tensorflow as tf
 
 from frcnn_core import boxes as geometry
-from frcnn_core import folding, losses, matching
+from frcnn_core import extents, folding, losses, matching
 from frcnn_core.anchors import Anchors
 from frcnn_core.components import Backbone
+from frcnn_core.extents import Canvases
 from frcnn_core.layers import BackboneConfig, Blocks, draw_features, draw_head
 from frcnn_core.losses import Losses
+from frcnn_core.preprocessing import canvas
 from frcnn_core.proposals import propose
 from frcnn_core.roi_pooling import crop_and_resize
 from frcnn_core.structures import Batch, Detections
@@ -65,6 +67,17 @@ class _Rois(NamedTuple):
     valid: tf.Tensor  # (B, R)
 
 
+class _Anchors(NamedTuple):
+    """The anchors of a batch's feature map, and which of them are whose.
+
+    ``own`` and ``places`` are None where all of the batch is every image's own.
+    """
+
+    boxes: tf.Tensor  # (N, 4)
+    own: tf.Tensor | None  # (B, N) bool
+    places: tf.Tensor | None  # (B, N) int32, in the order that the image's own map would have
+
+
 class FasterRCNN:
     """A detector made of three Keras graphs.
 
@@ -75,6 +88,9 @@ class FasterRCNN:
         anchors: the anchors that the RPN was drawn for.
         regression_scale: factors of the head's targets (dx, dy, dw, dh)
             (``training_config.classifier_regr_std``).
+        dynamic_shape: images of a batch have sizes of their own (``Preprocessing.is_dynamic``).
+            What is beyond an image's canvas then does not exist for it, so that no image's result
+            depends on the others of its batch.  Otherwise padding is part of an image.
 
     Source: Ren et al. 2015, https://arxiv.org/abs/1506.01497.
     """
@@ -87,12 +103,15 @@ class FasterRCNN:
         *,
         anchors: Anchors,
         regression_scale: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0),
+        dynamic_shape: bool = False,
     ):
         self.features = features
         self.rpn = rpn
         self.head = head
         self.anchors = anchors
         self.regression_scale = regression_scale
+        self.dynamic_shape = dynamic_shape
+        self._obstacle = _obstacle(features, rpn) if dynamic_shape else ""
 
     @property
     def parts(self) -> dict[str, keras.Model]:
@@ -109,6 +128,15 @@ class FasterRCNN:
         """K, background not counted."""
         return self.head.outputs[0].shape[-1] - 1
 
+    @property
+    def only_single_images(self) -> str:
+        """Why batches must have one image, as a sentence without its full stop; empty where any
+        number will do.
+
+        That is so with a dynamic shape, where a layer may mix an image with a batch's padding.
+        """
+        return self._obstacle
+
     def losses(self, batch: Batch, seeds: tf.Tensor, settings: TrainingSettings) -> Losses:
         """The five terms that training minimises, for one batch.
 
@@ -117,12 +145,15 @@ class FasterRCNN:
             seeds: (B, 2) int32, one stateless random stream per image, for sampling.
             settings: from the spec's ``training_config``.
         """
-        features = folding.run(self.features, batch.images, training=True)  # (B, h, w, C)
-        logits, deltas = self._rpn(features, training=True)  # (B, N), (B, N, 4)
-        anchors = self._anchors(features)  # (N, 4)
+        canvases = self._canvases(batch.sizes)
+        features = self._features(batch.images, canvases, training=True)  # (B, h, w, C)
+        logits, deltas = self._rpn(features, canvases, training=True)  # (B, N), (B, N, 4)
+        anchors = self._anchors(features, canvases)  # (N, 4), and which are whose
         rpn_class, rpn_box = self._rpn_losses(logits, deltas, anchors, batch, seeds, settings)
         rois = self._sample(logits, deltas, anchors, batch, seeds, settings)  # (B, R, 4), targets
-        class_logits, refinements = self._classify(features, rois.boxes, batch.images, True)
+        class_logits, refinements = self._classify(
+            features, rois.boxes, _image_size(batch.images, canvases), training=True
+        )
         return Losses(
             rpn_class=settings.lambda_rpn_class * rpn_class,
             rpn_box=settings.lambda_rpn_regr * rpn_box,
@@ -139,22 +170,28 @@ class FasterRCNN:
         """What is in each image; any batch size, in any order.
 
         Args:
-            images: (B, H, W, C) float32, preprocessed.
+            images: (B, H, W, C) float32, preprocessed; with a dynamic shape, H and W are multiples
+                of 16.
             sizes: (B, 2) valid height and width of each image in pixels.
             settings: from the spec's ``evaluation_config`` or ``inference_config``.
         """
-        features = folding.run(self.features, images, training=False)  # (B, h, w, C)
-        logits, deltas = self._rpn(features, training=False)  # (B, N), (B, N, 4)
+        canvases = self._canvases(sizes)
+        features = self._features(images, canvases, training=False)  # (B, h, w, C)
+        logits, deltas = self._rpn(features, canvases, training=False)  # (B, N), (B, N, 4)
+        anchors = self._anchors(features, canvases)  # (N, 4), and which are whose
         proposals = propose(
             tf.sigmoid(logits),
             deltas,
-            self._anchors(features),
+            anchors.boxes,
             sizes,
+            own=anchors.own,
             pre_nms=settings.rpn_pre_nms_top_n,
             post_nms=settings.rpn_nms_max_boxes,
             iou=settings.rpn_nms_overlap_threshold,
         )
-        class_logits, refinements = self._classify(features, proposals.boxes, images, False)
+        class_logits, refinements = self._classify(
+            features, proposals.boxes, _image_size(images, canvases), training=False
+        )
         scores = tf.nn.softmax(class_logits)[..., :-1]  # (B, P, K)
         # A padding row of the proposals is a detection of nothing.
         scores = tf.where(geometry.area(proposals.boxes)[..., None] > 0.0, scores, 0.0)
@@ -181,29 +218,53 @@ class FasterRCNN:
             proposals=proposals.boxes,
         )
 
-    def _rpn(self, features: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        logits, deltas = folding.run(self.rpn, features, training=training)
+    def _canvases(self, sizes: tf.Tensor) -> Canvases | None:
+        """Of images of these sizes (B, 2); None where all of the batch is every image's own."""
+        if not self.dynamic_shape:
+            return None
+        if self._obstacle:
+            # Whoever makes batches asks before; this is for programs that run an exported model.
+            one = tf.debugging.assert_less(tf.shape(sizes)[0], 2, message=self._obstacle)
+            with tf.control_dependencies([one] if one is not None else []):
+                sizes = tf.identity(sizes)
+        return Canvases(canvas(sizes))
+
+    def _features(self, images, canvases, *, training: bool) -> tf.Tensor:
+        masked = None if self._obstacle else canvases
+        return folding.run(self.features, images, training=training, canvases=masked)
+
+    def _rpn(self, features, canvases, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        masked = None if self._obstacle else canvases
+        logits, deltas = folding.run(
+            self.rpn, features, training=training, canvases=masked, extent=extents.FEATURE_MAP
+        )
         num_images = tf.shape(features)[0]
         logits = tf.reshape(tf.cast(logits, tf.float32), [num_images, -1])
         deltas = tf.reshape(tf.cast(deltas, tf.float32), [num_images, -1, 4])
         return logits, deltas
 
-    def _anchors(self, features: tf.Tensor) -> tf.Tensor:
+    def _anchors(self, features: tf.Tensor, canvases: Canvases | None) -> _Anchors:
         shape = tf.shape(features)
-        return self.anchors.over(shape[1], shape[2])
+        boxes = self.anchors.over(shape[1], shape[2])
+        if canvases is None:
+            return _Anchors(boxes, None, None)
+        cells = extents.FEATURE_MAP.cells(canvases.sizes)
+        return _Anchors(boxes, *self.anchors.places(shape[1], shape[2], cells))
 
     def _rpn_losses(self, logits, deltas, anchors, batch, seeds, settings):
         matches = matching.match_anchors(
-            anchors,
+            anchors.boxes,
             batch.boxes,
             batch.sizes,
             low=settings.rpn_min_overlap,
             high=settings.rpn_max_overlap,
         )
-        samples = matching.sample_anchors(matches.labels, seeds, num=settings.rpn_mini_batch)
+        samples = matching.sample_anchors(
+            matches.labels, seeds, num=settings.rpn_mini_batch, places=anchors.places
+        )
         truth = tf.gather(matches.truth, samples.indices, batch_dims=1)  # (B, M)
         targets = geometry.encode(
-            tf.gather(batch.boxes, truth, batch_dims=1), tf.gather(anchors, samples.indices)
+            tf.gather(batch.boxes, truth, batch_dims=1), tf.gather(anchors.boxes, samples.indices)
         )
         return (
             losses.rpn_class_loss(
@@ -218,8 +279,9 @@ class FasterRCNN:
         proposals = propose(
             tf.sigmoid(tf.stop_gradient(logits)),
             tf.stop_gradient(deltas),
-            anchors,
+            anchors.boxes,
             batch.sizes,
+            own=anchors.own,
             pre_nms=settings.rpn_pre_nms_top_n,
             post_nms=settings.rpn_nms_max_boxes,
             iou=settings.rpn_nms_overlap_threshold,
@@ -248,11 +310,9 @@ class FasterRCNN:
             valid=samples.valid,
         )
 
-    def _classify(self, features, rois, images, training) -> tuple[tf.Tensor, tf.Tensor]:
+    def _classify(self, features, rois, image_size, *, training) -> tuple[tf.Tensor, tf.Tensor]:
         """RoIs (B, R, 4) to class logits (B, R, K+1) and deltas (B, R, K, 4)."""
-        crops = crop_and_resize(
-            features, rois, tf.shape(images)[1:3], side=self.head.inputs[0].shape[1]
-        )
+        crops = crop_and_resize(features, rois, image_size, side=self.head.inputs[0].shape[1])
         logits, deltas = folding.run(self.head, crops, training=training)
         num_images, num_rois = tf.shape(rois)[0], tf.shape(rois)[1]
         return (
@@ -311,3 +371,20 @@ def _never_empty(boxes: tf.Tensor) -> tf.Tensor:
     """Boxes with rows of zeros (padding) replaced by unit boxes, so that nothing divides by 0."""
     unit = tf.constant([0.0, 0.0, 1.0, 1.0])
     return tf.where(geometry.area(boxes)[..., None] > 0.0, boxes, unit)
+
+
+def _image_size(images: tf.Tensor, canvases: Canvases | None) -> tf.Tensor:
+    """What RoIs are normalised by: (2,) for the whole batch, or (B, 2)."""
+    return tf.shape(images)[1:3] if canvases is None else canvases.sizes
+
+
+def _obstacle(features: keras.Model, rpn: keras.Model) -> str:
+    """What keeps a batch of several sizes from these graphs; empty if nothing does."""
+    try:
+        for graph, given in ((features, extents.IMAGES), (rpn, extents.FEATURE_MAP)):
+            found = extents.follow(graph, given)
+            if any(found[id(tensor)] != extents.FEATURE_MAP for tensor in graph.outputs):
+                return f"The map that {graph.name} makes does not have one cell for 16 pixels"
+    except extents.Obstacle as obstacle:
+        return f"The layer {obstacle}"
+    return ""

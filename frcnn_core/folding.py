@@ -13,6 +13,9 @@ Zero padding stays a layer of its own: as a convolution's explicit padding it wo
 forward pass, but TensorFlow has no fast gradient for that on a CPU.
 
 Any other layer is called as usual, so third-party backbones need to know nothing of this.
+
+Where a batch pads images of different sizes, an image's result is what it would be without the
+others (``frcnn_core.extents``); for that the layers have to be known.
 """
 
 from __future__ import annotations
@@ -21,42 +24,69 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
+from frcnn_core import extents
 from frcnn_core.convolution import conv2d
+from frcnn_core.extents import Canvases, Extent
 from frcnn_core.layers import BatchNormalization
 
 Convolution = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
 
 
-def run(graph: keras.Model, inputs: tf.Tensor, *, training: bool) -> Any:
+def run(
+    graph: keras.Model,
+    inputs: tf.Tensor,
+    *,
+    training: bool,
+    canvases: Canvases | None = None,
+    extent: Extent = extents.IMAGES,
+) -> Any:
     """``graph(inputs, training=training)``, computed with folded convolutions.
 
     Args:
         graph: a functional model with one input.
         inputs: its input tensor.
         training: as for a Keras call.
+        canvases: of a batch that pads images of different sizes.  Each image's own cells of the
+            result are then what they would be if it were alone in its batch, but for what batch
+            statistics and dropout share among images.
+        extent: of ``inputs``, with canvases.
 
     Returns:
         The graph's output tensor, or a list of them if it has several.
+
+    Raises:
+        Obstacle: with canvases, a layer is not known (``frcnn_core.extents``).
     """
+    own = {} if canvases is None else extents.follow(graph, extent)
     values = {id(graph.inputs[0]): inputs}
     consumers = _consumers(graph)
     pending: dict[int, Convolution] = {}  # those that wait for their normalization
-    for node in _nodes(graph):
+    for node in extents.nodes(graph):
         layer, source, result = node.operation, node.input_tensors[0], node.outputs[0]
         follower = _only(consumers.get(id(result), []))
+        here = own.get(id(source))
         if _is_conv(layer):
+            maps = values[id(source)]
+            if here:
+                maps = extents.seen(layer, maps, here, canvases)
             if follower and _is_foldable(follower.operation, layer, training):
-                pending[id(result)], values[id(result)] = layer, values[id(source)]
+                pending[id(result)], values[id(result)] = layer, maps
             else:
-                values[id(result)] = _convolve(layer, values[id(source)])
+                values[id(result)] = _convolve(layer, maps)
         elif conv := pending.pop(id(source), None):
             values[id(result)] = _convolve(conv, values[id(source)], norm=layer)
         else:
             args, kwargs = node.arguments.fill_in(values)
             if getattr(layer, "_call_has_training_arg", False):
                 kwargs["training"] = training
-            outputs = layer(*args, **kwargs)
+            if here and type(layer) is Functional:
+                outputs = run(layer, *args, training=training, canvases=canvases, extent=here)
+            elif here:
+                outputs = extents.call(layer, *args, here, canvases, **kwargs)
+            else:
+                outputs = layer(*args, **kwargs)
             for tensor, value in zip(node.outputs, keras.tree.flatten(outputs), strict=True):
                 values[id(tensor)] = value
     outputs = [values[id(tensor)] for tensor in graph.outputs]
@@ -98,19 +128,10 @@ def _convolve(
     return layer.activation(outputs) if layer.activation else outputs
 
 
-def _nodes(graph: keras.Model):
-    """The graph's nodes, each after those it depends on."""
-    by_depth = graph._nodes_by_depth
-    for depth in sorted(by_depth, reverse=True):
-        for node in by_depth[depth]:
-            if not node.is_input:
-                yield node
-
-
 def _consumers(graph: keras.Model) -> dict[int, list]:
     """Tensor id to the nodes that read it; an output of the graph is read by None as well."""
     readers: dict[int, list] = {}
-    for node in _nodes(graph):
+    for node in extents.nodes(graph):
         for tensor in node.input_tensors:
             readers.setdefault(id(tensor), []).append(node)
     for tensor in graph.outputs:

@@ -76,9 +76,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return scale, offset + self.beta.value if self.center else offset
 
     def call(self, inputs, training=None, mask=None):
+        """``mask``, (B, h, w) bool, says which cells count in batch statistics; None is all."""
         if not self.uses_batch_statistics(training):
             scale, offset = self.affine()
             return inputs * tf.cast(scale, inputs.dtype) + tf.cast(offset, inputs.dtype)
+        if mask is not None:
+            return self._normalized_over(inputs, mask)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs,
             self.gamma.value if self.scale else tf.ones_like(self.moving_mean.value),
@@ -94,6 +97,26 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def get_config(self):
         return {**super().get_config(), "frozen_statistics": self.frozen_statistics}
+
+    def _normalized_over(self, inputs: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Inputs (B, h, w, C), normalized by the statistics of the cells in ``mask``."""
+        mask = mask[..., None]
+        count = tf.maximum(tf.reduce_sum(tf.cast(mask, tf.float32)), 1.0)
+        values = tf.where(mask, tf.cast(inputs, tf.float32), 0.0)
+        mean = tf.reduce_sum(values, axis=(0, 1, 2)) / count
+        squares = tf.where(mask, tf.square(values - mean), 0.0)
+        variance = tf.reduce_sum(squares, axis=(0, 1, 2)) / count
+        self._move(self.moving_mean, mean)
+        self._move(self.moving_variance, variance)
+        outputs = tf.nn.batch_normalization(
+            values,
+            mean,
+            variance,
+            self.beta.value if self.center else None,
+            self.gamma.value if self.scale else None,
+            self.epsilon,
+        )
+        return tf.cast(outputs, inputs.dtype)
 
     def _move(self, statistic, value):
         statistic.assign(statistic.value * self.momentum + value * (1.0 - self.momentum))

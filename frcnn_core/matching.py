@@ -94,16 +94,21 @@ def match_rois(rois: tf.Tensor, truth: tf.Tensor, *, low: float, high: float) ->
     )
 
 
-def sample_anchors(labels: tf.Tensor, seed: tf.Tensor, *, num: int) -> Samples:
+def sample_anchors(
+    labels: tf.Tensor, seed: tf.Tensor, *, num: int, places: tf.Tensor | None = None
+) -> Samples:
     """Up to ``num`` anchors per image, at most half of them positive, the rest negative.
 
     Args:
         labels: (B, N) as from match_anchors.
         seed: (B, 2) int32, one stateless stream per image.
         num: ``rpn_mini_batch``.
+        places: (B, N) int32, where in its own image's order an anchor is, in a batch that pads
+            images of different sizes (``Anchors.places``).  The choice does not depend on the
+            padding, then.
     """
-    positives, num_positives = _shuffled(labels == POSITIVE, seed, limit=num // 2)
-    negatives, num_negatives = _shuffled(labels == NEGATIVE, _fold(seed), limit=num)
+    positives, num_positives = _shuffled(labels == POSITIVE, seed, limit=num // 2, places=places)
+    negatives, num_negatives = _shuffled(labels == NEGATIVE, _fold(seed), limit=num, places=places)
     num_positives = tf.minimum(num_positives, num // 2)
     num_negatives = tf.minimum(num_negatives, num - num_positives)
     return _positives_then_negatives(
@@ -167,8 +172,14 @@ def _fold(seed: tf.Tensor) -> tf.Tensor:
     return seed + tf.constant([0, 1], tf.int32)
 
 
-def _shuffled(mask: tf.Tensor, seed: tf.Tensor, *, limit: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _shuffled(
+    mask: tf.Tensor, seed: tf.Tensor, *, limit: int, places: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """A random choice among the True columns of each row.
+
+    Args:
+        places: (B, N) int32, which of a row's random numbers decides about a column; the one at
+            its own place unless given.
 
     Returns:
         (B, min(limit, N)) int32 columns in random order, the True ones first, and (B,) how many
@@ -180,6 +191,9 @@ def _shuffled(mask: tf.Tensor, seed: tf.Tensor, *, limit: int) -> tuple[tf.Tenso
         seed,
         fn_output_signature=tf.float32,
     )
+    if places is not None:
+        # The first random numbers of a stream are the same however many are drawn.
+        keys = tf.gather(keys, places, batch_dims=1)
     keys = tf.where(mask, keys, -1.0)
     _, columns = tf.math.top_k(keys, k=tf.minimum(limit, num_columns))
     return columns, tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)

@@ -40,6 +40,10 @@ class Model:
     progress: dict[str, Any] = field(default_factory=dict)
     """How far training got; see ``frcnn_core.training``."""
 
+    def __post_init__(self) -> None:
+        if self.detector.dynamic_shape != self.preprocessing.is_dynamic:
+            raise ValueError("Detector and preprocessing disagree about a dynamic shape.")
+
     @property
     def num_parameters(self) -> int:
         """Weights of all three parts, statistics included."""
@@ -91,6 +95,7 @@ class Model:
         manifest = archive.manifest
         try:
             parts = {name: archive.parts[name] for name in PARTS}
+            preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
             detector = FasterRCNN(
                 **{
                     name: keras.models.model_from_json(
@@ -100,11 +105,12 @@ class Model:
                 },
                 anchors=Anchors(**{key: tuple(v) for key, v in manifest["anchors"].items()}),
                 regression_scale=tuple(manifest["regression_scale"]),
+                dynamic_shape=preprocessing.is_dynamic,
             )
             model = cls(
                 detector=detector,
                 class_names=tuple(manifest["class_names"]),
-                preprocessing=Preprocessing.from_dict(manifest["preprocessing"]),
+                preprocessing=preprocessing,
                 arch=manifest["arch"],
                 spec=archive.spec,
                 provenance=provenance_in(manifest),

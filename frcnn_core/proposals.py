@@ -23,6 +23,7 @@ def propose(
     pre_nms: int,
     post_nms: int,
     iou: float,
+    own: tf.Tensor | None = None,
 ) -> Proposals:
     """The best-scored boxes of each image that do not overlap each other too much.
 
@@ -34,12 +35,15 @@ def propose(
         pre_nms: boxes that enter the suppression (``rpn_pre_nms_top_N``).
         post_nms: P, boxes that leave it (``rpn_nms_max_boxes``); fewer are padded with zeros.
         iou: overlap above which the lower-scored box goes (``rpn_nms_overlap_threshold``).
+        own: (B, N) bool, False for anchors that a batch's padding adds to an image
+            (``Anchors.places``); they propose nothing.
 
     Source: Ren et al. 2015, section 3.3.
     """
     boxes = geometry.clip(geometry.decode(deltas, anchors), sizes)
     height, width = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
-    scores = tf.where((height > MIN_SIDE) & (width > MIN_SIDE), scores, -1.0)
+    usable = (height > MIN_SIDE) & (width > MIN_SIDE)
+    scores = tf.where(usable if own is None else usable & own, scores, -1.0)
     scores, order = tf.math.top_k(scores, k=tf.minimum(pre_nms, tf.shape(scores)[1]))
     boxes = tf.gather(boxes, order, batch_dims=1)
     kept = tf.image.combined_non_max_suppression(

@@ -57,3 +57,15 @@ def test_the_order_is_that_of_a_flattened_rpn_output(channels_per_anchor):
 def test_the_grid_may_be_as_large_as_a_tensor_says():
     grid = PUBLISHED.over(tf.constant(2), tf.constant(3))
     np.testing.assert_array_equal(grid, PUBLISHED.over(2, 3))
+
+
+def test_places_are_those_in_a_grid_of_the_images_own_size():
+    cells = np.array([[2, 3], [4, 1], [4, 5], [0, 0]], "int32")
+    own, places = (one.numpy() for one in PUBLISHED.places(4, 5, cells))
+    whole = PUBLISHED.over(4, 5).numpy()
+    for (height, width), mine, at in zip(cells, own, places, strict=True):
+        grid = PUBLISHED.over(height, width).numpy()
+        assert mine.sum() == len(grid)
+        np.testing.assert_array_equal(grid[at[mine]], whole[mine])
+        np.testing.assert_array_equal(at[mine], np.arange(len(grid)))  # in the same order
+        assert (at[~mine] < 3).all()  # those of the first cell

@@ -14,19 +14,21 @@ PLUGINS = {path.parent.name: path.parent for path in ROOT.glob("plugins/*/frcnn_
 
 LEVELS = (
     # 0: numpy at most.
-    "errors structures files labels scoring original_pixels",
+    "errors structures files labels label_files scoring original_pixels",
     # 1: what describes a component; neither TensorFlow nor protobuf.
-    "__init__ components compatibility hookspecs import_plan registry plugins options arch "
-    "scaffold",
+    "__init__ components compatibility hookspecs import_plan label_formats registry plugins "
+    "options arch scaffold",
     # 2: the spec language; protobuf, no TensorFlow.
     "spec",
     # 3: the arithmetic; TensorFlow, no spec.
-    "anchors boxes convolution folding layers losses matching preprocessing proposals roi_pooling",
+    "anchors boxes convolution exif extents folding layers losses matching preprocessing "
+    "proposals roi_pooling",
     # 4: the detector, its data and its files.
-    "archive builtin checkpoints darknet_files data detector drawing encryption formats "
-    "keras_files model precision pruning sample_data status tensorboard torch_files triage weights",
+    "archive builtin checkpoints contact_sheet darknet_files data detector drawing encryption "
+    "formats keras_files model precision pruning sample_data status tensorboard torch_files "
+    "triage weights",
     # 5: what is done with a detector.
-    "calibration conformance evaluation inference testing training training_log",
+    "calibration conformance evaluation inference survey testing training training_log",
     # 6: the only place that knows specs, plugins and detectors at once.
     "assemble",
     # 7: the only place that prints.

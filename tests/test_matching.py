@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from frcnn_core import matching
+from frcnn_core.anchors import Anchors
 from frcnn_core.matching import IGNORE, NEGATIVE, POSITIVE
 
 PADDING = [0, 0, 0, 0]
@@ -270,3 +271,21 @@ def test_fewer_candidates_than_samples_are_no_problem():
     assert valid.sum() == 2
     assert positive.sum() == 1
     assert indices[0] == 0 and indices[1] == 1
+
+
+def test_anchors_that_padding_adds_do_not_change_which_are_sampled():
+    """A map of 6 x 5 cells, alone and in the corner of one of 8 x 9."""
+    random = np.random.default_rng(0)
+    labels = random.choice([POSITIVE, NEGATIVE, IGNORE], (6, 5)).astype("int32")
+    padded = np.full((8, 9), IGNORE, "int32")
+    padded[:6, :5] = labels
+    anchors = Anchors(scales=(16.0,), ratios=(1.0,))
+    _, places = anchors.places(8, 9, np.array([[6, 5]], "int32"))
+    seed = tf.constant([[3, 4]])
+    alone = matching.sample_anchors(labels.reshape(1, -1), seed, num=8)
+    beside = matching.sample_anchors(padded.reshape(1, -1), seed, num=8, places=places)
+    assert alone.valid.numpy().all()
+    np.testing.assert_array_equal(places.numpy()[0][beside.indices[0]], alone.indices[0])
+    np.testing.assert_array_equal(beside.positive, alone.positive)
+    without = matching.sample_anchors(padded.reshape(1, -1), seed, num=8)
+    assert (places.numpy()[0][without.indices[0]] != alone.indices[0].numpy()).any()

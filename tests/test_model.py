@@ -8,9 +8,10 @@ import tensorflow as tf
 import toy
 
 from frcnn_core import archive
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector import DetectionSettings, FasterRCNN
 from frcnn_core.errors import ModelFileError
 from frcnn_core.model import PARTS, Model, restore_optimizer, with_precision
+from frcnn_core.preprocessing import Preprocessing
 
 DETECTION = DetectionSettings(
     rpn_pre_nms_top_n=32, rpn_nms_max_boxes=16, object_confidence_thres=0.0
@@ -55,6 +56,19 @@ def test_everything_but_the_network_comes_back_too(model):
     assert tuple(copy.detector.anchors.scales) == (16.0, 32.0)
     assert tuple(copy.detector.anchors.ratios) == (1.0,)
     assert copy.detector.regression_scale == (10.0, 10.0, 5.0, 5.0)
+
+
+def test_a_dynamic_shape_comes_back_and_has_to_be_one_of_both():
+    detector = toy.detector()
+    dynamic = FasterRCNN(**detector.parts, anchors=detector.anchors, dynamic_shape=True)
+    fields = {"class_names": toy.CLASSES, "arch": "toy", "spec": ""}
+    shape = Preprocessing(0, 0, min_side=64, max_side=96)
+    copy = Model.from_archive(Model(dynamic, preprocessing=shape, **fields).to_archive())
+    assert copy.detector.dynamic_shape
+    assert copy.preprocessing == shape
+    for one, other in ((detector, shape), (dynamic, Preprocessing(64, 64))):
+        with pytest.raises(ValueError, match="dynamic shape"):
+            Model(one, preprocessing=other, **fields)
 
 
 def test_frozen_layers_and_statistics_are_frozen_again():

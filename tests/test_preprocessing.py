@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from frcnn_core.preprocessing import Preprocessing, dynamic_size
+from frcnn_core.preprocessing import Preprocessing, canvas, dynamic_size
 
 
 def pixels(height, width, channels=3):
@@ -74,6 +74,27 @@ def test_a_batch_is_normalized_like_its_images():
     np.testing.assert_array_equal(preprocessing.normalize(images), one_by_one)
 
 
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(4, 4, channel_order="rgb", means=(123.68, 116.8, 103.9), scale=58.0),
+        Preprocessing(4, 4, channel_order="bgr", means=(123.68, 116.8, 103.9), scale=1 / 3),
+        Preprocessing(4, 4, channels=1, channel_order="l", means=(117.3,), scale=255.0),
+    ],
+    ids=["rgb", "bgr", "gray"],
+)
+def test_pixels_come_back_from_what_the_network_is_given(preprocessing):
+    image = np.arange(256, dtype=np.uint8).reshape(2, 16, 8, 1)  # every value, a batch of two
+    image = np.concatenate([image, 255 - image, image // 2][: preprocessing.channels], axis=-1)
+    normalized = preprocessing.normalize(tf.constant(image, tf.float32)).numpy()
+    np.testing.assert_array_equal(preprocessing.pixels(normalized), image)
+
+
+def test_pixels_beyond_black_and_white_are_cut():
+    preprocessing = Preprocessing(1, 1, means=(100, 100, 100), scale=2)
+    assert preprocessing.pixels(np.float32([-99, 0, 99])).tolist() == [0, 100, 255]
+
+
 def test_a_png_is_decoded_without_loss():
     image = pixels(5, 7)
     np.testing.assert_array_equal(Preprocessing(5, 7).decode(tf.io.encode_png(image)), image)
@@ -103,6 +124,9 @@ def test_data_that_is_no_image_is_refused():
         ((1080, 1920), (562, 1000)),
         ((500, 375), (800, 600)),
         ((600, 600), (600, 600)),
+        ((1, 5000), (1, 1000)),  # a fifth of a pixel is one
+        ((3, 2), (900, 600)),
+        ((60000, 30000), (1000, 500)),  # the product of two sides is beyond 32 bits
     ],
 )
 def test_dynamic_sizes_are_the_published_ones(size, expected):
@@ -111,9 +135,30 @@ def test_dynamic_sizes_are_the_published_ones(size, expected):
 
 
 def test_a_dynamic_shape_scales_boxes_by_what_was_really_done():
-    fitted = Preprocessing(0, 0, min_side=20, max_side=27).fit(pixels(41, 60))
-    assert fitted.image.shape == (18, 27, 3)  # 41 * 27 / 60 = 18.45, rounded down
-    np.testing.assert_allclose(fitted.scale, [18 / 41, 27 / 60])
+    resampled = Preprocessing(0, 0, min_side=20, max_side=27).resample(pixels(41, 60))
+    assert resampled.image.shape == (18, 27, 3)  # 41 * 27 / 60 = 18.45, rounded down
+    assert resampled.size.numpy().tolist() == [18, 27]
+    np.testing.assert_allclose(resampled.scale, [18 / 41, 27 / 60])
+
+
+def test_a_dynamic_shape_is_padded_with_black_to_whole_cells_and_keeps_its_size():
+    preprocessing = Preprocessing(0, 0, min_side=20, max_side=27)
+    image = np.maximum(pixels(41, 60), 1)
+    fitted = preprocessing.fit(image)
+    assert fitted.image.shape == (32, 32, 3)
+    np.testing.assert_array_equal(fitted.image[:18, :27], preprocessing.resample(image).image)
+    assert not fitted.image[18:].numpy().any()
+    assert not fitted.image[:, 27:].numpy().any()
+    assert fitted.size.numpy().tolist() == [18, 27]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((16, 32), (16, 32)), ((17, 31), (32, 32)), ((1, 1), (16, 16)), ((0, 0), (0, 0))],
+)
+def test_a_canvas_is_the_size_in_whole_cells_of_16_pixels(size, expected):
+    assert tuple(canvas(size).numpy()) == expected
+    assert tuple(canvas(np.array([size], "float32")).numpy()[0]) == expected
 
 
 def test_inside_and_outside_of_a_graph_the_result_is_the_same_to_the_bit():

@@ -6,7 +6,7 @@ from frcnn_core.boxes import MAX_LOG_SCALE
 from frcnn_core.proposals import MIN_SIDE, propose
 
 
-def proposed(scores, deltas, anchors, size=(100, 100), pre_nms=100, post_nms=5, iou=0.7):
+def proposed(scores, deltas, anchors, size=(100, 100), pre_nms=100, post_nms=5, iou=0.7, own=None):
     found = propose(
         tf.constant([scores], tf.float32),
         tf.constant([deltas], tf.float32),
@@ -15,6 +15,7 @@ def proposed(scores, deltas, anchors, size=(100, 100), pre_nms=100, post_nms=5, 
         pre_nms=pre_nms,
         post_nms=post_nms,
         iou=iou,
+        own=None if own is None else tf.constant([own]),
     )
     return found.boxes.numpy()[0], found.scores.numpy()[0]
 
@@ -31,6 +32,12 @@ def test_the_best_come_first_and_rows_of_zeros_fill_up():
     boxes, scores = proposed([0.2, 0.9, 0.5], still(3), APART)
     np.testing.assert_allclose(boxes, [APART[1], APART[2], APART[0], [0] * 4, [0] * 4], atol=1e-4)
     np.testing.assert_allclose(scores, [0.9, 0.5, 0.2, 0, 0])
+
+
+def test_an_anchor_that_is_not_the_images_own_proposes_nothing_and_takes_no_place():
+    boxes, scores = proposed([0.2, 0.9, 0.5], still(3), APART, pre_nms=1, own=[True, False, True])
+    np.testing.assert_allclose(boxes, [APART[2], *[[0] * 4] * 4], atol=1e-4)
+    np.testing.assert_allclose(scores, [0.5, 0, 0, 0, 0])
 
 
 def test_a_box_that_overlaps_a_better_one_too_much_goes():

@@ -47,6 +47,34 @@ def test_it_equals_bilinear_interpolation_point_by_point():
     np.testing.assert_allclose(pooled(features, rois, (80, 112), 4), expected, atol=1e-4)
 
 
+CANVASES = ((32, 96), (64, 64), (64, 16))
+"""On a batch's map of 5 x 7 cells, which is larger than each of them."""
+
+
+def test_on_canvases_a_crop_is_what_it_is_in_a_batch_of_its_own():
+    random = np.random.default_rng(1)
+    features = random.standard_normal((3, 5, 7, 2)).astype("float32")
+    rois = []
+    for (height, width), one in zip(CANVASES, features, strict=True):
+        one[height // 16 :] = one[:, width // 16 :] = np.nan
+        top, left = random.uniform(0, 8, (2, 4))
+        bottom, right = random.uniform(9, height, 4), random.uniform(9, width, 4)
+        bottom[0], right[0] = height, width  # the last pixel of the canvas and beyond
+        bottom[1], right[1] = height - 1, width - 1
+        rois.append(np.stack([top, left, bottom, right], -1).astype("float32"))
+    together = crop_and_resize(
+        tf.constant(features), tf.constant(rois), tf.constant(CANVASES), side=3
+    ).numpy()
+    for i, (height, width) in enumerate(CANVASES):
+        own = features[i, : height // 16, : width // 16]
+        alone = pooled(own[None], [rois[i]], [(height, width)], 3)
+        np.testing.assert_allclose(together[4 * i : 4 * i + 4], alone, atol=1e-4)
+        # As for a fixed shape, but RoIs end at the last pixel.
+        last = np.array([height - 1, width - 1] * 2) * (1 - 1e-6)
+        slow = [slow_crop(own, np.minimum(roi, last), (height, width), 3) for roi in rois[i]]
+        np.testing.assert_allclose(alone, slow, atol=1e-3)
+
+
 def test_crops_come_image_by_image():
     features = np.stack([np.full((4, 4, 1), value, "float32") for value in (1, 2)])
     rois = [[[0, 0, 31, 31]] * 3] * 2

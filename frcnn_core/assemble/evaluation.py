@@ -9,10 +9,11 @@ from typing import Any
 import tensorflow as tf
 
 from frcnn_core import scoring
-from frcnn_core.assemble.models import open_model
+from frcnn_core.assemble.models import one_at_a_time, open_model
 from frcnn_core.assemble.values import chosen, plain
 from frcnn_core.components import Accumulator, Metric, Runtime
 from frcnn_core.detector import DetectionSettings
+from frcnn_core.errors import SpecError
 from frcnn_core.model import Model
 from frcnn_core.plugins import Plugins
 from frcnn_core.spec.load import Spec
@@ -27,8 +28,12 @@ def detection_settings(config: Any) -> DetectionSettings:
 def detect_function(
     model: Model, settings: DetectionSettings
 ) -> Callable[[tf.Tensor, tf.Tensor], Detections]:
-    """The model's ``detect``, compiled once for any batch size."""
+    """The model's ``detect``, compiled once for any batch size and any size of the images.
+
+    The function raises SpecError for a batch of several images where only single ones will do.
+    """
     channels = model.preprocessing.channels
+    one_only = model.detector.only_single_images
 
     @tf.function(
         input_signature=[
@@ -40,7 +45,12 @@ def detect_function(
     def detect(images: tf.Tensor, sizes: tf.Tensor) -> Detections:
         return model.detector.detect(images, sizes, settings)
 
-    return detect
+    def detect_one(image: tf.Tensor, size: tf.Tensor) -> Detections:
+        if len(image) > 1:
+            raise SpecError(one_at_a_time(one_only, "batch_size"))
+        return detect(image, size)
+
+    return detect_one if one_only else detect
 
 
 def accumulators(

@@ -13,6 +13,7 @@ from frcnn_core.assemble.data import class_map, preprocessing
 from frcnn_core.assemble.values import plain
 from frcnn_core.components import Backbone
 from frcnn_core.detector import FasterRCNN, draw
+from frcnn_core.errors import SpecError
 from frcnn_core.layers import BackboneConfig
 from frcnn_core.model import Model, provenance_in
 from frcnn_core.plugins import Plugins
@@ -88,12 +89,50 @@ def new_model(spec: Spec, plugins: Plugins) -> Model:
         num_classes=len(names),
     )
     return Model(
-        detector=FasterRCNN(*parts, anchors=own_anchors, regression_scale=regression_scale(spec)),
+        detector=FasterRCNN(
+            *parts,
+            anchors=own_anchors,
+            regression_scale=regression_scale(spec),
+            dynamic_shape=preprocess.is_dynamic,
+        ),
         class_names=names,
         preprocessing=preprocess,
         arch=config.arch,
         spec=spec.text,
         provenance=provenance.record(plugins, [("backbone", component.name)]),
+    )
+
+
+def refuse_batches(spec: Spec, model: Model) -> None:
+    """Refuse batches of several images where the model cannot keep them apart.
+
+    Raises:
+        SpecError: names the layer that is in the way, and every field to change.
+    """
+    if not (reason := model.detector.only_single_images):
+        return
+    message = spec.message
+    sizes = {
+        "training_config.batch_size_per_gpu": message.training_config.batch_size_per_gpu,
+        "evaluation_config.batch_size": message.evaluation_config.batch_size,
+    }
+    problems = [one_at_a_time(reason, field) for field, size in sizes.items() if size > 1]
+    if problems:
+        raise SpecError("\n".join(problems))
+
+
+def one_at_a_time(reason: str, field: str) -> str:
+    """What to say where a batch would have several images and must not.
+
+    Args:
+        reason: as ``FasterRCNN.only_single_images``.
+        field: the size of the batch.
+    """
+    return (
+        f"{field}: images of different sizes cannot share a batch here. {reason}, so images would "
+        "be mixed with their padding.\n"
+        "  Type 1, or give the images one size with model_config.input_image_config "
+        "size_height_width."
     )
 
 

@@ -15,6 +15,7 @@ from frcnn_core.assemble.models import (
     from_archive,
     new_model,
     open_model,
+    refuse_batches,
     regression_scale,
 )
 from frcnn_core.errors import ModelFileError, SpecError
@@ -33,7 +34,18 @@ def start(
     """The model to train, what became of pretrained weights, and the optimizer's state.
 
     A checkpoint to resume wins over a pruned model, and that over pretrained weights.
+
+    Raises:
+        FrcnnError: a file cannot be used, or the spec does not go with the model in it.
     """
+    model, loaded, state = _start(spec, plugins, key, policy)
+    refuse_batches(spec, model)
+    return model, loaded, state
+
+
+def _start(
+    spec: Spec, plugins: Plugins, key: str, policy: str
+) -> tuple[Model, weights.LoadReport | None, Mapping[str, Any]]:
     config = spec.message.training_config
     if config.resume_from_model:
         path = paths.locate(config.resume_from_model)

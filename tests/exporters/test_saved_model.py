@@ -1,12 +1,14 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from frcnn_core.components import NoOptions
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector import DetectionSettings, FasterRCNN
 from frcnn_core.errors import ModelFileError
+from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.structures import Detections
 from frcnn_saved_model import SavedModel
 
@@ -82,6 +84,51 @@ def test_images_of_another_size_are_resized_and_their_boxes_are_in_their_own_pix
     # 32 network pixels are 64 of the image in y, 48 are 24 in x.
     boxes = expected.boxes.numpy() * [2.0, 0.5, 2.0, 0.5]
     np.testing.assert_allclose(serve(images=tf.constant(pixels))["boxes"], boxes, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def dynamic(tiny_model, tmp_path_factory):
+    """A model of a dynamic shape, and the folder it was exported to."""
+    detector = tiny_model.detector
+    model = replace(
+        tiny_model,
+        detector=FasterRCNN(**detector.parts, anchors=detector.anchors, dynamic_shape=True),
+        preprocessing=Preprocessing(0, 0, min_side=40, max_side=70, means=(9, 8, 7), scale=50.0),
+    )
+    path = tmp_path_factory.mktemp("dynamic") / "tiny"
+    SavedModel().export(model, path, settings=SETTINGS, options=NoOptions())
+    return model, path
+
+
+def test_with_a_dynamic_shape_one_batch_holds_images_of_several_sizes(dynamic):
+    model, path = dynamic
+    runtime = SavedModel().load(path)
+    assert runtime.preprocessing == model.preprocessing
+    fitted = [model.preprocessing.fit(pictures(1, *size)[0]) for size in ((30, 45), (90, 40))]
+    images = np.zeros((2, 80, 64, 3), "float32")
+    for place, one in zip(images, fitted, strict=True):
+        height, width = one.image.shape[:2]
+        place[:height, :width] = model.preprocessing.normalize(one.image)
+    found = runtime.detect(images, np.stack([one.size for one in fitted]))
+    for i, one in enumerate(fitted):
+        alone = model.preprocessing.normalize(one.image)[None]
+        expected = model.detector.detect(alone, one.size[None], SETTINGS)
+        assert expected.counts.numpy()[0] > 0
+        for name in Detections._fields:
+            column = getattr(found, name)[i]
+            np.testing.assert_allclose(column, getattr(expected, name)[0], atol=1e-4)
+
+
+def test_with_a_dynamic_shape_pixels_are_preprocessed_in_the_graph_too(dynamic):
+    model, path = dynamic
+    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    for size in ((30, 45), (90, 40)):
+        _, _, expected = detect(model, pictures(2, *size))
+        served = serve(images=tf.constant(pictures(2, *size)))
+        scale = model.preprocessing.resample(pictures(1, *size)[0]).scale.numpy()
+        boxes = expected.boxes.numpy() / np.tile(scale, 2)
+        np.testing.assert_allclose(served["boxes"], boxes, atol=1e-3)
+        np.testing.assert_allclose(served["scores"], expected.scores, atol=1e-4)
 
 
 def test_a_description_for_other_programs_is_beside_it(folder):

@@ -15,7 +15,7 @@ from frcnn_core.spec.load import (
 )
 from frcnn_core.spec.model_pb2 import GRAY_SCALE, RGB
 
-EXPERIMENTS = ["kitti_resnet18.txt", "tao5_resnet50.txt"]
+EXPERIMENTS = ["dynamic_shape.txt", "kitti_resnet18.txt", "tao5_resnet50.txt"]
 DATASETS = ["convert_kitti_random.txt", "convert_kitti_sequence.txt", "convert_kitti_shuffled.txt"]
 
 

@@ -62,6 +62,37 @@ def _check_rotation(findings: Findings, angle: float) -> None:
         findings.range(field, angle, "[0, inf)")
 
 
+def _check_dynamic_shape(findings: Findings, preprocessing: Preprocessing, shortest: int) -> None:
+    """What is said about the output agrees with ``size_min``, and can be.
+
+    Args:
+        shortest: ``size_min``, the short side of an image in network pixels.
+    """
+    path = f"{PATH}.preprocessing"
+    if preprocessing.output_image_min not in (0, shortest):
+        findings.error(
+            f"{path}.output_image_min",
+            f"{preprocessing.output_image_min} differs from model_config's size_min ({shortest}). "
+            f"Type {shortest}, or leave it out.",
+        )
+    if 0 < preprocessing.output_image_max < shortest:
+        findings.error(
+            f"{path}.output_image_max",
+            f"{preprocessing.output_image_max} is the limit of the longer side, and below "
+            f"model_config's size_min ({shortest}). Type a larger number, or leave it out.",
+        )
+    for name in ("output_image_width", "output_image_height"):
+        if value := getattr(preprocessing, name):
+            findings.error(
+                f"{path}.{name}",
+                f"{value} asks for a fixed shape, but model_config's size_min for a dynamic one. "
+                "Type 0, or leave it out.",
+            )
+    findings.without_effect(
+        path, {"enable_auto_resize": "with size_min every image is resized, keeping its aspect"}
+    )
+
+
 def _check_preprocessing(findings: Findings, preprocessing: Preprocessing) -> None:
     path = f"{PATH}.preprocessing"
     image = findings.spec.message.model_config.input_image_config
@@ -79,11 +110,19 @@ def _check_preprocessing(findings: Findings, preprocessing: Preprocessing) -> No
                 f"{value} differs from model_config's {source} ({needed}). "
                 f"Type {needed}, or leave it out.",
             )
-    if preprocessing.output_image_min or preprocessing.output_image_max:
-        name = "output_image_min" if preprocessing.output_image_min else "output_image_max"
-        findings.error(
-            f"{path}.{name}", "a dynamic input size is not supported yet. Type 0, or leave it out."
-        )
+    if image.WhichOneof("image_size_config") == "size_min":
+        _check_dynamic_shape(findings, preprocessing, image.size_min.min)
+    else:
+        for name in ("output_image_min", "output_image_max"):
+            if value := getattr(preprocessing, name):
+                findings.error(
+                    f"{path}.{name}",
+                    f"{value} asks for a dynamic shape, but the shape is fixed by model_config's "
+                    "size_height_width.\n"
+                    "  Type 0, or write model_config { input_image_config { "
+                    f"size_min {{ min: {preprocessing.output_image_min or 600} }} }} }} in its "
+                    "place.",
+                )
     for name, neutral in (
         ("crop_left", 0),
         ("crop_top", 0),

@@ -71,16 +71,13 @@ def check_model(findings: Findings, plugins: Plugins) -> None:
 def _check_input(findings: Findings, image: InputImageConfig) -> None:
     size = image.WhichOneof("image_size_config")
     if size == "size_min":
-        findings.error(
-            f"{INPUT}.size_min",
-            "a dynamic input size is not supported yet.\n"
-            "  Type size_height_width { height: 384 width: 1248 } with a size of your choice.",
-        )
+        findings.range(f"{INPUT}.size_min.min", image.size_min.min, f"[{SMALLEST_SIDE}, inf)")
     elif size is None:
         findings.error(
             INPUT,
             "the size of the input is missing.\n"
-            "  Add size_height_width { height: 384 width: 1248 } with a size of your choice.",
+            "  Add size_height_width { height: 384 width: 1248 } with a size of your choice, or\n"
+            "  size_min { min: 600 } for images that keep their aspect.",
         )
     else:
         for side in ("height", "width"):
