@@ -1,5 +1,5 @@
 # make install   a virtual environment in .venv with frcnn and its development tools
-# make test      lint, format check and every test
+# make test      lint, format check and every test, file by file in two processes
 # make fast      the tests that neither train nor build anything large
 # make bench     training and inference timed stage by stage (some 40 minutes on 2 cores)
 # make demo      draw street scenes, train on them, evaluate, detect, export
@@ -38,10 +38,10 @@ python:
 test: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 fast: install
-	$(VENV)/bin/python -m pytest -m 'not slow'
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 bench: install
 	$(VENV)/bin/python -m benchmarks
