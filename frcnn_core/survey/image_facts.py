@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +11,6 @@ import numpy as np
 from frcnn_core import exif
 from frcnn_core.data import image_files
 from frcnn_core.errors import DataError
-
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Channels of each colour type.  Source: the PNG specification, third edition, 11.2.1."""
 
 
 class ImageFacts(NamedTuple):
@@ -53,37 +48,11 @@ def examine(path: Path, *, quick: bool = False) -> ImageFacts:
     if quick:
         return ImageFacts(image_files.size(path), orientation, _digest(data))
     pixels = image_files.decode(path)
-    if data.startswith(exif.PNG_START):
-        _require_whole_png(path, data)
     if _is_gray(pixels):
         pixels = pixels[..., :1]  # a gray picture is the same stored as RGB
     height, width, channels = pixels.shape
     shape = f"{height} {width} {channels} ".encode()
     return ImageFacts((height, width), orientation, _digest(shape, np.ascontiguousarray(pixels)))
-
-
-def _require_whole_png(path: Path, data: bytes) -> None:
-    """See that a PNG file has as many pixels as it says, as TensorFlow does: PIL takes fewer.
-
-    Interlaced files, which are rare, are passed over.
-
-    Raises:
-        DataError: it has not.
-    """
-    chunks = list(exif.png_chunks(data))
-    header = next((content for name, content in chunks if name == b"IHDR"), b"")
-    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header[:13])
-    if interlaced:
-        return
-    stream = b"".join(content for name, content in chunks if name == b"IDAT")
-    # A filter byte before each row.
-    expected = height * (1 + -(-width * bits * _PNG_CHANNELS[colour] // 8))
-    try:
-        found = len(zlib.decompressobj().decompress(stream, expected))
-    except zlib.error as error:
-        raise DataError(f"{path}: cannot be read: {error}.") from error
-    if found < expected:
-        raise DataError(f"{path}: cannot be read: its pixels end early.")
 
 
 def _is_gray(pixels: np.ndarray) -> bool:

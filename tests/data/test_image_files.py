@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
+from image_bytes import chunk, png
 from PIL import Image
 
 from frcnn_core.data import image_files
 from frcnn_core.errors import DataError
+from frcnn_core.exif import PNG_START, png_chunks
 
 
 def save(path, size=(6, 4), **options):
@@ -71,3 +74,25 @@ def test_no_image_at_all_is_an_error_that_says_what_is_there(tmp_path):
     (tmp_path / "b.jpg").touch()
     with pytest.raises(DataError, match=r"no file ends in \.png\. Files there: 2 \.jpg"):
         image_files.find(tmp_path, "png")
+
+
+@pytest.mark.parametrize(("bits", "colour_type", "channels"), [(8, 2, 3), (16, 0, 1), (1, 0, 1)])
+def test_a_png_whose_pixels_end_early_is_an_error_though_all_its_chunks_are_whole(
+    tmp_path, bits, colour_type, channels
+):
+    pixels = np.zeros((8, 12, channels), np.uint16)
+    path = tmp_path / "a.png"
+    whole = png(pixels, bits=bits, colour_type=colour_type)
+    path.write_bytes(whole)
+    assert image_files.decode(path).shape[:2] == (8, 12)
+    path.write_bytes(with_pixels(whole, png(pixels[:7], bits=bits, colour_type=colour_type)))
+    with pytest.raises(DataError, match=r"a\.png: cannot be read: its pixels end early"):
+        image_files.decode(path)
+
+
+def with_pixels(png: bytes, other: bytes) -> bytes:
+    """A PNG file with the pixels of another one of less rows."""
+    pixels = b"".join(content for name, content in png_chunks(other) if name == b"IDAT")
+    return PNG_START + b"".join(
+        chunk(name, pixels if name == b"IDAT" else content) for name, content in png_chunks(png)
+    )
