@@ -75,7 +75,7 @@ def find(folder: Path, suffix: str, *, others: Collection[str] = ()) -> dict[str
         raise DataError(f"{folder}: there is no such folder.")
     found: dict[str, Path] = {}
     endings: Counter[str] = Counter()
-    for path in _walk(folder):
+    for path in visible_files(folder):
         if path.suffix.lower() != suffix or path.name.lower() in others:
             endings[path.suffix] += 1
             continue
@@ -96,7 +96,7 @@ def sample(labels: Path, suffix: str, *, others: Collection[str] = ()) -> Iterat
     if not labels.is_dir():
         return
     looked_at = 0
-    for path in _walk(labels):
+    for path in visible_files(labels):
         if path.suffix.lower() == suffix and path.name.lower() not in others:
             looked_at += 1
             try:
@@ -109,7 +109,8 @@ def sample(labels: Path, suffix: str, *, others: Collection[str] = ()) -> Iterat
             return
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def visible_files(folder: Path) -> Iterator[Path]:
+    """Files at any depth; names that begin with a dot, of folders too, are passed over."""
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import struct
 import zlib
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from frcnn_core import exif
 from frcnn_core.errors import DataError
+from frcnn_core.label_files import visible_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ def find(folder: Path, extension: str | None = None) -> dict[str, Path]:
     suffixes = SUFFIXES if extension is None else ("." + extension.lower().lstrip("."),)
     others: Counter[str] = Counter()
     images: dict[str, Path] = {}
-    for path in _files(folder):
+    for path in sorted(visible_files(folder)):
         if path.suffix.lower() not in suffixes:
             others[path.suffix] += 1
             continue
@@ -76,14 +76,6 @@ def find(folder: Path, extension: str | None = None) -> dict[str, Path]:
             " set image_extension to theirs."
         )
     return images
-
-
-def _files(folder: Path) -> list[Path]:
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(found)
 
 
 def size(path: Path) -> tuple[int, int]:

@@ -5,7 +5,7 @@ augmentation does to an image a function of (seed, epoch, place of the image in 
 resumed training sees what an uninterrupted one would have seen, whatever the number of threads.
 
 Records are read one by one from where the index says they begin.  So an epoch can be in any order
-and begin anywhere, and of a set of any size 20 bytes a record are in memory.
+and begin anywhere, and of a record no more than a few numbers are in memory.
 """
 
 from __future__ import annotations

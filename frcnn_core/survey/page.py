@@ -214,35 +214,40 @@ def _by_split(table: ObjectTable, values: np.ndarray, edges: np.ndarray) -> np.n
 
 def _box_sides(table: ObjectTable, pixels: str, anchors: Anchors | None) -> _Part:
     values = np.sqrt(table.sides.astype(float).prod(axis=1))
-    scales = list(anchors.scales) if anchors else []
-    edges = plots.log_bins(np.concatenate([values, scales]))
-    title = "Box size: root of the area" + (", lines: anchor scales" if anchors else "")
-    plot = plots.histogram(
-        title,
-        edges,
-        plots.log_ticks(edges),
-        list(table.counts),
-        _by_split(table, values, edges),
-        x_label=pixels,
-        marks=[(plots.log_position(edges, s), f"anchor scale {s:g}") for s in scales],
-    )
-    return _Part(title, plot)
+    scales = anchors.scales if anchors else ()
+    title = "Box size: root of the area"
+    return _beside_anchors(table, values, scales, title, "anchor scale", x_label=pixels)
 
 
 def _ratios(table: ObjectTable, anchors: Anchors | None) -> _Part:
     sides = table.sides.astype(float)
     values = sides[:, 1] / sides[:, 0]
-    ratios = list(anchors.ratios) if anchors else []
-    edges = plots.log_bins(np.concatenate([values, ratios]))
-    title = "Aspect ratio: width / height" + (", lines: anchor ratios" if anchors else "")
+    ratios = anchors.ratios if anchors else ()
+    title = "Aspect ratio: width / height"
+    return _beside_anchors(table, values, ratios, title, "anchor ratio", x_label="width / height")
+
+
+def _beside_anchors(
+    table: ObjectTable,
+    values: np.ndarray,
+    marks: Sequence[float],
+    title: str,
+    word: str,
+    *,
+    x_label: str,
+) -> _Part:
+    """A histogram of one value (N,) of each box, with lines at those of the anchors."""
+    if marks:
+        title = f"{title}, lines: {word}s"
+    edges = plots.log_bins(np.concatenate([values, marks]))
     plot = plots.histogram(
         title,
         edges,
         plots.log_ticks(edges),
         list(table.counts),
         _by_split(table, values, edges),
-        x_label="width / height",
-        marks=[(plots.log_position(edges, r), f"anchor ratio {r:g}") for r in ratios],
+        x_label=x_label,
+        marks=[(plots.log_position(edges, mark), f"{word} {mark:g}") for mark in marks],
     )
     return _Part(title, plot)
 
