@@ -12,10 +12,10 @@ from time import perf_counter
 
 import tensorflow as tf
 
-from benchmarks import flops, machine, stages
+from benchmarks import machine, stages
 from benchmarks.cases import WARM_UP, Case
 from benchmarks.report import Measurement
-from frcnn_core import assemble
+from frcnn_core import assemble, flops
 from frcnn_core.data.pipeline import Batches, evaluation_batches
 from frcnn_core.detector import FasterRCNN
 from frcnn_core.plugins import installed

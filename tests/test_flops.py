@@ -3,9 +3,9 @@
 import keras
 import pytest
 
-from benchmarks.flops import Work, of_detection, of_training, work
 from frcnn_core.anchors import Anchors
 from frcnn_core.detector import FasterRCNN, draw
+from frcnn_core.flops import Work, of_detection, of_training, work
 from frcnn_core.layers import BackboneConfig
 from frcnn_resnet import ResNet
 
