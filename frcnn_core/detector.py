@@ -6,11 +6,14 @@ main path runs in the layers' own precision; boxes, scores and losses are always
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import keras
 import tensorflow as tf
+from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
 from frcnn_core import boxes as geometry
 from frcnn_core import extents, folding, losses, matching
@@ -57,6 +60,21 @@ class DetectionSettings:
     classifier_nms_overlap_threshold: float = 0.3
 
 
+Method = TypeVar("Method", bound=Callable)
+
+
+def _beside_the_head(method: Method) -> Method:
+    """A detector's method, run on the device of the head's first layer but for the layers."""
+
+    @functools.wraps(method)
+    def placed(self: FasterRCNN, *args, **kwargs):
+        first = next(extents.nodes(self.head)).operation
+        with folding.on_device(self.devices, first):
+            return method(self, *args, **kwargs)
+
+    return placed
+
+
 class _Rois(NamedTuple):
     """Sampled RoIs and what each should learn."""
 
@@ -91,6 +109,7 @@ class FasterRCNN:
         dynamic_shape: images of a batch have sizes of their own (``Preprocessing.is_dynamic``).
             What is beyond an image's canvas then does not exist for it, so that no image's result
             depends on the others of its batch.  Otherwise padding is part of an image.
+        devices: of every layer, where they are on several (``frcnn_core.placement``).
 
     Source: Ren et al. 2015, https://arxiv.org/abs/1506.01497.
     """
@@ -104,6 +123,7 @@ class FasterRCNN:
         anchors: Anchors,
         regression_scale: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0),
         dynamic_shape: bool = False,
+        devices: Mapping[keras.Operation, str] | None = None,
     ):
         self.features = features
         self.rpn = rpn
@@ -111,6 +131,7 @@ class FasterRCNN:
         self.anchors = anchors
         self.regression_scale = regression_scale
         self.dynamic_shape = dynamic_shape
+        self.devices = dict(devices or {})
         self._obstacle = _obstacle(features, rpn) if dynamic_shape else ""
 
     @property
@@ -122,6 +143,20 @@ class FasterRCNN:
     def trainable_variables(self) -> list[keras.Variable]:
         """Of all three parts, in the order that data flows."""
         return [v for part in self.parts.values() for v in part.trainable_variables]
+
+    @property
+    def moving_variables(self) -> list[keras.Variable]:
+        """What a training step moves beside the gradient, in the order that data flows.
+
+        These are the moving statistics of normalizations that are not frozen, and whatever other
+        layers name in a property ``moving_variables``.
+        """
+        return [
+            variable
+            for part in self.parts.values()
+            for layer in part._flatten_layers(include_self=False)
+            for variable in _moving_variables(layer)
+        ]
 
     @property
     def num_classes(self) -> int:
@@ -137,6 +172,7 @@ class FasterRCNN:
         """
         return self._obstacle
 
+    @_beside_the_head
     def losses(self, batch: Batch, seeds: tf.Tensor, settings: TrainingSettings) -> Losses:
         """The five terms that training minimises, for one batch.
 
@@ -164,6 +200,7 @@ class FasterRCNN:
             regularization=self._regularization(),
         )
 
+    @_beside_the_head
     def detect(
         self, images: tf.Tensor, sizes: tf.Tensor, settings: DetectionSettings
     ) -> Detections:
@@ -231,12 +268,19 @@ class FasterRCNN:
 
     def _features(self, images, canvases, *, training: bool) -> tf.Tensor:
         masked = None if self._obstacle else canvases
-        return folding.run(self.features, images, training=training, canvases=masked)
+        return folding.run(
+            self.features, images, training=training, canvases=masked, devices=self.devices
+        )
 
     def _rpn(self, features, canvases, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         masked = None if self._obstacle else canvases
         logits, deltas = folding.run(
-            self.rpn, features, training=training, canvases=masked, extent=extents.FEATURE_MAP
+            self.rpn,
+            features,
+            training=training,
+            canvases=masked,
+            extent=extents.FEATURE_MAP,
+            devices=self.devices,
         )
         num_images = tf.shape(features)[0]
         logits = tf.reshape(tf.cast(logits, tf.float32), [num_images, -1])
@@ -277,15 +321,16 @@ class FasterRCNN:
 
     def _sample(self, logits, deltas, anchors, batch, seeds, settings) -> _Rois:
         proposals = propose(
-            tf.sigmoid(tf.stop_gradient(logits)),
-            tf.stop_gradient(deltas),
+            tf.sigmoid(logits),
+            deltas,
             anchors.boxes,
             batch.sizes,
             own=anchors.own,
             pre_nms=settings.rpn_pre_nms_top_n,
             post_nms=settings.rpn_nms_max_boxes,
             iou=settings.rpn_nms_overlap_threshold,
-        ).boxes
+        )
+        proposals = tf.stop_gradient(proposals.boxes)  # (B, P, 4)
         if settings.gt_as_roi:
             proposals = tf.concat([proposals, batch.boxes], axis=1)
         matches = matching.match_rois(
@@ -313,7 +358,7 @@ class FasterRCNN:
     def _classify(self, features, rois, image_size, *, training) -> tuple[tf.Tensor, tf.Tensor]:
         """RoIs (B, R, 4) to class logits (B, R, K+1) and deltas (B, R, K, 4)."""
         crops = crop_and_resize(features, rois, image_size, side=self.head.inputs[0].shape[1])
-        logits, deltas = folding.run(self.head, crops, training=training)
+        logits, deltas = folding.run(self.head, crops, training=training, devices=self.devices)
         num_images, num_rois = tf.shape(rois)[0], tf.shape(rois)[1]
         return (
             tf.reshape(tf.cast(logits, tf.float32), [num_images, num_rois, self.num_classes + 1]),
@@ -321,8 +366,31 @@ class FasterRCNN:
         )
 
     def _regularization(self) -> tf.Tensor:
-        terms = [term for part in self.parts.values() for term in part.losses]
+        terms = []
+        for layer in (layer for part in self.parts.values() for layer in _layers(part)):
+            with folding.on_device(self.devices, layer):
+                terms += layer.losses
         return tf.add_n(terms) if terms else tf.constant(0.0)
+
+
+def _layers(graph: keras.Model) -> Iterator[keras.Layer]:
+    """A graph's layers, those of models in it in place of these."""
+    for layer in graph.layers:
+        if type(layer) is Functional:
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _moving_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Those of a single layer."""
+    if hasattr(layer, "moving_variables"):
+        return list(layer.moving_variables)
+    if not isinstance(layer, keras.layers.BatchNormalization):
+        return []
+    if not layer.trainable or getattr(layer, "frozen_statistics", False):
+        return []
+    return [layer.moving_mean, layer.moving_variance]
 
 
 def draw(

@@ -28,6 +28,12 @@ from keras.src.models.functional import Functional  # nothing else tells it from
 
 from frcnn_core.anchors import STRIDE
 from frcnn_core.layers import BatchNormalization
+from frcnn_core.quantized_layers import (
+    FakeQuantize,
+    QuantizedConv2D,
+    QuantizedDense,
+    QuantizedDepthwiseConv2D,
+)
 
 
 class Obstacle(Exception):
@@ -285,6 +291,8 @@ def _sum(some: Sequence[int], others: Sequence[int]) -> tuple[int, ...]:
 _RULES: dict[type, Callable[..., Extent | None]] = {
     **dict.fromkeys(
         (
+            QuantizedConv2D,
+            QuantizedDepthwiseConv2D,
             layers.AveragePooling2D,
             layers.Conv2D,
             layers.DepthwiseConv2D,
@@ -296,6 +304,8 @@ _RULES: dict[type, Callable[..., Extent | None]] = {
     **dict.fromkeys((layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D), _pooled),
     **dict.fromkeys(
         (
+            FakeQuantize,
+            QuantizedDense,
             layers.Activation,
             layers.Dense,
             layers.Dropout,
@@ -374,7 +384,7 @@ def _highest_whole(layer, maps, extent, canvases, **kwargs):
 
 
 def _over_own_cells(layer, maps, extent, canvases, **kwargs):
-    """Its statistics, where it takes them from the batch, are those of own cells."""
+    """Its statistics, or its range, where it takes them from the batch, are those of own cells."""
     if not kwargs.get("training"):
         return layer(maps, **kwargs)
     # Keras would hand the mask on to the layers that follow; a copy of the tensor has none.
@@ -383,10 +393,16 @@ def _over_own_cells(layer, maps, extent, canvases, **kwargs):
 
 _TREATMENTS: dict[type, Callable] = {
     **dict.fromkeys(
-        (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D),
+        (
+            QuantizedConv2D,
+            QuantizedDepthwiseConv2D,
+            layers.Conv2D,
+            layers.DepthwiseConv2D,
+            layers.SeparableConv2D,
+        ),
         _convolved,
     ),
-    **dict.fromkeys((layers.BatchNormalization, BatchNormalization), _over_own_cells),
+    **dict.fromkeys((BatchNormalization, FakeQuantize, layers.BatchNormalization), _over_own_cells),
     layers.AveragePooling2D: _averaged,
     layers.GlobalAveragePooling2D: _averaged_whole,
     layers.GlobalMaxPooling2D: _highest_whole,

@@ -7,7 +7,10 @@ it differs, and that changes results by rounding alone:
   too) is a scale and an offset per channel.  Where it follows a convolution that trains, depthwise
   or not, both go into its kernel and bias, gamma and beta included: their gradients are exact and
   cost a pass over the kernel instead of several over the feature map.
-* Plain convolutions have the faster filter gradient of ``frcnn_core.convolution``.
+  A kernel that is fake-quantized is so first, and the scale goes on top: what int8 has are the
+  codes of the kernel as it is stored, with a scale for each channel.
+* Plain convolutions have the faster filter gradient of ``frcnn_core.convolution``, and biases a
+  gradient that is right in bfloat16.
 
 Zero padding stays a layer of its own: as a convolution's explicit padding it would be free in the
 forward pass, but TensorFlow has no fast gradient for that on a CPU.
@@ -20,6 +23,8 @@ others (``frcnn_core.extents``); for that the layers have to be known.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -27,9 +32,10 @@ import tensorflow as tf
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
 from frcnn_core import extents
-from frcnn_core.convolution import conv2d
+from frcnn_core.convolution import add_bias, conv2d
 from frcnn_core.extents import Canvases, Extent
 from frcnn_core.layers import BatchNormalization
+from frcnn_core.quantized_layers import QuantizedConv2D, QuantizedDepthwiseConv2D
 
 Convolution = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
 
@@ -41,17 +47,19 @@ def run(
     training: bool,
     canvases: Canvases | None = None,
     extent: Extent = extents.IMAGES,
+    devices: Mapping[keras.Operation, str] | None = None,
 ) -> Any:
     """``graph(inputs, training=training)``, computed with folded convolutions.
 
     Args:
-        graph: a functional model with one input.
-        inputs: its input tensor.
+        graph: a functional model; with canvases, of one input.
+        inputs: its input tensor, or a list of them if it has several.
         training: as for a Keras call.
         canvases: of a batch that pads images of different sizes.  Each image's own cells of the
             result are then what they would be if it were alone in its batch, but for what batch
             statistics and dropout share among images.
         extent: of ``inputs``, with canvases.
+        devices: where layers run; those that are not in it run where the caller does.
 
     Returns:
         The graph's output tensor, or a list of them if it has several.
@@ -60,44 +68,57 @@ def run(
         Obstacle: with canvases, a layer is not known (``frcnn_core.extents``).
     """
     own = {} if canvases is None else extents.follow(graph, extent)
-    values = {id(graph.inputs[0]): inputs}
+    given = zip(graph.inputs, keras.tree.flatten(inputs), strict=True)
+    values = {id(tensor): value for tensor, value in given}
     consumers = _consumers(graph)
     pending: dict[int, Convolution] = {}  # those that wait for their normalization
     for node in extents.nodes(graph):
         layer, source, result = node.operation, node.input_tensors[0], node.outputs[0]
         follower = _only(consumers.get(id(result), []))
         here = own.get(id(source))
-        if _is_conv(layer):
-            maps = values[id(source)]
-            if here:
-                maps = extents.seen(layer, maps, here, canvases)
-            if follower and _is_foldable(follower.operation, layer, training):
-                pending[id(result)], values[id(result)] = layer, maps
+        # A convolution that waited for its normalization still runs on its own device.
+        with on_device(devices, pending.get(id(source), layer)):
+            if _is_conv(layer):
+                maps = values[id(source)]
+                if here:
+                    maps = extents.seen(layer, maps, here, canvases)
+                if follower and _is_foldable(follower.operation, layer, training):
+                    pending[id(result)], values[id(result)] = layer, maps
+                else:
+                    values[id(result)] = _convolve(layer, maps)
+            elif conv := pending.pop(id(source), None):
+                values[id(result)] = _convolve(conv, values[id(source)], norm=layer)
+            elif _is_dense_in_bfloat16(layer):
+                values[id(result)] = _multiply(layer, values[id(source)])
             else:
-                values[id(result)] = _convolve(layer, maps)
-        elif conv := pending.pop(id(source), None):
-            values[id(result)] = _convolve(conv, values[id(source)], norm=layer)
-        else:
-            args, kwargs = node.arguments.fill_in(values)
-            if getattr(layer, "_call_has_training_arg", False):
-                kwargs["training"] = training
-            if here and type(layer) is Functional:
-                outputs = run(layer, *args, training=training, canvases=canvases, extent=here)
-            elif here:
-                outputs = extents.call(layer, *args, here, canvases, **kwargs)
-            else:
-                outputs = layer(*args, **kwargs)
-            for tensor, value in zip(node.outputs, keras.tree.flatten(outputs), strict=True):
-                values[id(tensor)] = value
+                args, kwargs = node.arguments.fill_in(values)
+                if getattr(layer, "_call_has_training_arg", False):
+                    kwargs["training"] = training
+                if type(layer) is Functional:
+                    shared = {"canvases": canvases, "extent": here} if here else {}
+                    outputs = run(layer, *args, training=training, devices=devices, **shared)
+                elif here:
+                    outputs = extents.call(layer, *args, here, canvases, **kwargs)
+                else:
+                    outputs = layer(*args, **kwargs)
+                for tensor, value in zip(node.outputs, keras.tree.flatten(outputs), strict=True):
+                    values[id(tensor)] = value
     outputs = [values[id(tensor)] for tensor in graph.outputs]
     return outputs[0] if len(outputs) == 1 else outputs
+
+
+def on_device(
+    devices: Mapping[keras.Operation, str] | None, layer: keras.Operation
+) -> AbstractContextManager:
+    """The scope of a layer's device; of the caller's where it has none."""
+    return tf.device(devices[layer]) if devices and layer in devices else nullcontext()
 
 
 def _convolve(
     layer: Convolution, inputs: tf.Tensor, norm: BatchNormalization | None = None
 ) -> tf.Tensor:
     """The layer's output for (B, h, w, C), with a normalization of fixed statistics folded in."""
-    kernel = layer.kernel.value
+    kernel = layer.rounded_kernel() if _is_quantized(layer) else layer.kernel.value
     bias = layer.bias.value if layer.use_bias else None
     if norm is not None:
         scale, offset = norm.affine()
@@ -124,7 +145,16 @@ def _convolve(
             dilations=layer.dilation_rate,
         )
     if bias is not None:
-        outputs = tf.nn.bias_add(outputs, tf.cast(bias, dtype))
+        outputs = add_bias(outputs, tf.cast(bias, dtype))
+    return layer.activation(outputs) if layer.activation else outputs
+
+
+def _multiply(layer: keras.layers.Dense, inputs: tf.Tensor) -> tf.Tensor:
+    """The layer's output for (..., C)."""
+    dtype = layer.compute_dtype
+    outputs = keras.ops.matmul(tf.cast(inputs, dtype), tf.cast(layer.kernel, dtype))
+    if layer.use_bias:
+        outputs = add_bias(outputs, tf.cast(layer.bias, dtype))
     return layer.activation(outputs) if layer.activation else outputs
 
 
@@ -144,12 +174,20 @@ def _only(nodes: list):
 
 
 def _is_conv(layer) -> bool:
-    plain = type(layer) is keras.layers.Conv2D and layer.groups == 1
+    plain = type(layer) in (keras.layers.Conv2D, QuantizedConv2D) and layer.groups == 1
     return (plain or _is_depthwise(layer)) and layer.data_format == "channels_last"
 
 
 def _is_depthwise(layer) -> bool:
-    return type(layer) is keras.layers.DepthwiseConv2D
+    return type(layer) in (keras.layers.DepthwiseConv2D, QuantizedDepthwiseConv2D)
+
+
+def _is_quantized(layer) -> bool:
+    return type(layer) in (QuantizedConv2D, QuantizedDepthwiseConv2D)
+
+
+def _is_dense_in_bfloat16(layer) -> bool:
+    return type(layer) is keras.layers.Dense and layer.compute_dtype == "bfloat16"
 
 
 def _is_foldable(norm, conv: Convolution, training: bool) -> bool:

@@ -39,6 +39,16 @@ class Model:
     """Which plugins made it."""
     progress: dict[str, Any] = field(default_factory=dict)
     """How far training got; see ``frcnn_core.training``."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """What happened to the weights, oldest first, ready for JSON; each has an ``event``:
+
+    ``started``: a training; ``field`` and ``file`` say what from, ``arch`` what.
+    ``trained``: an epoch of it; ``epoch``, ``losses`` with their ``total``, ``learning_rate``, and
+    ``mAP`` where it was validated.
+    ``pruned``: channels were taken out.
+
+    Neither dates nor durations: equal trainings make equal files.
+    """
 
     def __post_init__(self) -> None:
         if self.detector.dynamic_shape != self.preprocessing.is_dynamic:
@@ -67,10 +77,11 @@ class Model:
                 "regression_scale": list(self.detector.regression_scale),
                 "provenance": list(self.provenance),
                 "progress": self.progress,
+                "history": list(self.history),
             },
             spec=self.spec,
             parts={name: with_precision(part.to_json(), "float32") for name, part in parts.items()},
-            weights={name: np.asarray(v) for name, v in _variables(parts).items()},
+            weights={name: np.asarray(v) for name, v in named_variables(parts).items()},
             optimizer={} if optimizer is None else _optimizer_state(optimizer),
         )
 
@@ -115,6 +126,8 @@ class Model:
                 spec=archive.spec,
                 provenance=provenance_in(manifest),
                 progress=manifest["progress"],
+                # Files of before there was a history have none.
+                history=list(manifest.get("history", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"The file holds no usable detector: {error}") from error
@@ -127,7 +140,7 @@ class Model:
         Raises:
             ModelFileError: a value is missing or of another shape.
         """
-        for name, variable in _variables(self.detector.parts).items():
+        for name, variable in named_variables(self.detector.parts).items():
             if name not in weights or weights[name].shape != tuple(variable.shape):
                 found = weights[name].shape if name in weights else "nothing"
                 raise ModelFileError(
@@ -186,7 +199,7 @@ def with_precision(part: str, policy: str) -> str:
     return json.dumps(walk(json.loads(part)))
 
 
-def _variables(parts: Mapping[str, keras.Model]) -> dict[str, keras.Variable]:
+def named_variables(parts: Mapping[str, keras.Model]) -> dict[str, keras.Variable]:
     """Every variable by ``part/layer/variable``; equal names in a layer are numbered."""
     named: dict[str, keras.Variable] = {}
     for part, graph in parts.items():

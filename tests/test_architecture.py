@@ -22,11 +22,11 @@ LEVELS = (
     "spec",
     # 3: the arithmetic; TensorFlow, no spec.
     "anchors boxes convolution exif extents folding layers losses matching preprocessing "
-    "proposals roi_pooling",
+    "proposals quantized_layers roi_pooling",
     # 4: the detector, its data and its files.
-    "archive builtin checkpoints contact_sheet darknet_files data detector distributed drawing "
-    "encryption formats keras_files model precision pruning sample_data status tensorboard "
-    "torch_files triage weights",
+    "archive builtin checkpoints contact_sheet darknet_files data detector distributed "
+    "drawing encryption formats keras_files model placement precision pruning quantization "
+    "sample_data status tensorboard torch_files triage weights",
     # 5: what is done with a detector.
     "calibration conformance evaluation flops inference survey testing training training_log",
     # 6: the only place that knows specs, plugins and detectors at once.

@@ -5,7 +5,7 @@ import pytest
 
 from frcnn_core.anchors import Anchors
 from frcnn_core.detector import FasterRCNN, draw
-from frcnn_core.flops import Work, of_detection, of_training, work
+from frcnn_core.flops import Work, of_detection, of_layers, of_training, work
 from frcnn_core.layers import BackboneConfig
 from frcnn_resnet import ResNet
 
@@ -78,6 +78,27 @@ def test_a_gradient_flows_through_either_branch_of_a_sum():
     assert work(graph, (1, 4, 4, 3)) == Work(forward=3 * 288, backward=2 * 288)
 
 
+def test_a_layer_that_is_called_twice_is_counted_twice():
+    images = keras.Input((None, None, 3))
+    shared = keras.layers.Conv2D(3, 1, name="shared")
+    graph = keras.Model(images, shared(keras.layers.MaxPooling2D(2)(shared(images))))
+    # 288 operations on 4 x 4 and 72 on 2 x 2; backwards the filter of both and one input.
+    assert work(graph, (1, 4, 4, 3)) == Work(forward=360, backward=432)
+
+
+def test_layers_of_a_model_in_the_graph_are_counted_too():
+    images, inner = keras.Input((None, None, 3)), keras.Input((None, None, 3))
+    model = keras.Model(inner, keras.layers.Conv2D(3, 1)(inner))
+    graph = keras.Model(images, model(keras.layers.Conv2D(3, 1)(images)))
+    assert work(graph, (1, 4, 4, 3)) == Work(forward=576, backward=864)
+
+
+def test_arithmetic_between_layers_is_no_obstacle():
+    images = keras.Input((None, None, 3))
+    graph = keras.Model(images, keras.layers.Conv2D(3, 1)(1.0 - 2.0 * images))
+    assert work(graph, (1, 4, 4, 3)).forward == 288
+
+
 @pytest.fixture(scope="module")
 def detector() -> FasterRCNN:
     config = BackboneConfig(variant="10", freeze_bn=True, freeze_blocks=frozenset({0, 1}))
@@ -91,6 +112,15 @@ def test_the_parts_of_a_detector_are_counted_at_their_own_shapes(detector):
     assert counted["RPN"] == 2 * cells * (9 * 256 * 512 + 512 * 9 + 512 * 36)
     stage_4 = 49 * (9 * 256 * 512 + 9 * 512 * 512 + 256 * 512)
     assert counted["RoI head"] == 2 * (2 * 5) * (stage_4 + 512 * 4 + 512 * 12)
+
+
+def test_the_layers_of_a_detector_add_up_to_it(detector):
+    settings = {"images": (2, 64, 96, 3), "rois_per_image": 5}
+    layers = of_layers(detector, **settings)
+    cells = 2 * 4 * 6
+    assert layers["rpn/rpn_conv1"] == 2 * cells * 9 * 256 * 512
+    assert layers["head/dense_class"] == 2 * (2 * 5) * 512 * 4
+    assert sum(layers.values()) == sum(of_detection(detector, **settings).values())
 
 
 def test_training_goes_back_through_all_but_what_frozen_blocks_spare(detector):

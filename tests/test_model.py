@@ -49,9 +49,18 @@ def test_everything_but_the_network_comes_back_too(model):
         spec="random_seed: 7",
         provenance=({"kind": "backbone", "name": "toy", "plugin": "toy"},),
         progress={"epoch": 3},
+        history=[{"event": "pruned", "threshold": 0.1}],
     )
     copy = Model.from_archive(model.to_archive())
-    for name in ("class_names", "preprocessing", "arch", "spec", "provenance", "progress"):
+    for name in (
+        "class_names",
+        "preprocessing",
+        "arch",
+        "spec",
+        "provenance",
+        "progress",
+        "history",
+    ):
         assert getattr(copy, name) == getattr(model, name), name
     assert tuple(copy.detector.anchors.scales) == (16.0, 32.0)
     assert tuple(copy.detector.anchors.ratios) == (1.0,)
@@ -85,6 +94,19 @@ def test_regularizers_come_back():
     copy = Model.from_archive(model.to_archive())
     assert copy.detector.features.get_layer("conv1").kernel_regularizer.l2 == 0.25
     assert copy.detector.head.get_layer("dense_class").kernel_regularizer.l2 == 0.25
+
+
+def test_a_file_of_before_there_was_a_history_has_an_empty_one(model):
+    content = model.to_archive()
+    del content.manifest["history"]
+    assert Model.from_archive(content).history == []
+
+
+def test_a_file_keeps_the_history_of_when_it_was_made(model):
+    content = replace(model, history=[{"event": "started"}]).to_archive()
+    copy = Model.from_archive(content)
+    copy.history.append({"event": "trained"})
+    assert content.manifest["history"] == [{"event": "started"}]
 
 
 def test_weights_are_named_by_part_layer_and_variable(model):

@@ -14,6 +14,7 @@ from frcnn_core.assemble.data import (
     sources,
     validation_sources,
 )
+from frcnn_core.assemble.description import LayerDescription, ModelDescription, describe
 from frcnn_core.assemble.doctor import Examination, examine_weights, images_of
 from frcnn_core.assemble.evaluation import (
     accumulators,
@@ -23,17 +24,31 @@ from frcnn_core.assemble.evaluation import (
     open_runtime,
 )
 from frcnn_core.assemble.models import backbone, new_model, open_model, regularizer
+from frcnn_core.assemble.pruning import (
+    LayerChange,
+    Prunable,
+    PruningReport,
+    Size,
+    open_prunable,
+)
 from frcnn_core.assemble.trainer import Training, training, training_settings
 
 __all__ = [
     "EvaluationSet",
     "Examination",
+    "LayerChange",
+    "LayerDescription",
+    "ModelDescription",
+    "Prunable",
+    "PruningReport",
+    "Size",
     "Training",
     "accumulators",
     "augmentation",
     "backbone",
     "class_map",
     "conversion_plan",
+    "describe",
     "detect_function",
     "detection_settings",
     "evaluation_set",
@@ -43,6 +58,7 @@ __all__ = [
     "new_model",
     "open_labels",
     "open_model",
+    "open_prunable",
     "open_runtime",
     "preprocessing",
     "regularizer",

@@ -17,6 +17,7 @@ from frcnn_core.errors import SpecError
 from frcnn_core.layers import BackboneConfig
 from frcnn_core.model import Model, provenance_in
 from frcnn_core.plugins import Plugins
+from frcnn_core.quantization import quantize
 from frcnn_core.spec.load import Spec
 from frcnn_core.spec.training_pb2 import RegularizerConfig
 
@@ -81,16 +82,21 @@ def new_model(spec: Spec, plugins: Plugins) -> Model:
     names = class_map(spec).names
     preprocess = preprocessing(spec)
     keras.utils.set_random_seed(spec.message.random_seed)
-    parts = draw(
+    features, rpn, head = draw(
         component,
         backbone_config,
         channels=preprocess.channels,
         anchors_per_cell=own_anchors.per_cell,
         num_classes=len(names),
     )
+    parts = {"features": features, "rpn": rpn, "head": head}
+    training = spec.message.training_config
+    if training.enable_qat:
+        per_channel = training.qat_config.per_channel_weights
+        parts = quantize(parts, per_channel_weights=per_channel)
     return Model(
         detector=FasterRCNN(
-            *parts,
+            **parts,
             anchors=own_anchors,
             regression_scale=regression_scale(spec),
             dynamic_shape=preprocess.is_dynamic,

@@ -18,9 +18,11 @@ from frcnn_core.assemble.models import (
     refuse_batches,
     regression_scale,
 )
+from frcnn_core.assemble.retrain import retrained
 from frcnn_core.errors import ModelFileError, SpecError
 from frcnn_core.model import Model
 from frcnn_core.plugins import Plugins
+from frcnn_core.quantization import quantization
 from frcnn_core.spec import paths
 from frcnn_core.spec.load import Spec
 from frcnn_core.weights import Origin
@@ -40,6 +42,8 @@ def start(
     """
     model, loaded, state = _start(spec, plugins, key, policy)
     refuse_batches(spec, model)
+    if not state:
+        model.history = [*model.history, _started(spec, model)]
     return model, loaded, state
 
 
@@ -48,26 +52,13 @@ def _start(
 ) -> tuple[Model, weights.LoadReport | None, Mapping[str, Any]]:
     config = spec.message.training_config
     if config.resume_from_model:
-        path = paths.locate(config.resume_from_model)
-        content = archive.read(path, key)
-        if not content.optimizer:
-            raise ModelFileError(
-                f"{path} has no optimizer state, so no training can go on from it. "
-                "Set training_config.pretrained_weights to start over from its weights."
-            )
-        model = from_archive(content, plugins, path, policy)
-        _refuse_other_classes(spec, model, path)
-        _refuse_other_input(spec, model, path)
-        _refuse_other_boxes(spec, model, path)
-        return model, None, content.optimizer
+        model, state = _resumed(spec, plugins, paths.locate(config.resume_from_model), key, policy)
+        return model, None, state
     if config.retrain_pruned_model:
         path = paths.locate(config.retrain_pruned_model)
-        model = open_model(path, key, plugins, precision=policy)
-        _refuse_other_classes(spec, model, path)
-        _refuse_other_input(spec, model, path)
-        _refuse_other_boxes(spec, model, path)
-        model.spec, model.progress = spec.text, {}
-        return model, None, {}
+        model = open_model(path, key, plugins)
+        _refuse_others(spec, model, path)
+        return retrained(spec, plugins, model, path, policy), None, {}
     model = new_model(spec, plugins)
     loaded = None
     if config.pretrained_weights:
@@ -78,6 +69,33 @@ def _start(
             model.to_archive(), precision=policy, custom_layers=component.custom_layers()
         )
     return model, loaded, {}
+
+
+def _resumed(
+    spec: Spec, plugins: Plugins, path: Path, key: str, policy: str
+) -> tuple[Model, Mapping[str, Any]]:
+    """The model of a checkpoint, and the optimizer's state."""
+    content = archive.read(path, key)
+    if not content.optimizer:
+        raise ModelFileError(
+            f"{path} has no optimizer state, so no training can go on from it. "
+            "Set training_config.pretrained_weights to start over from its weights."
+        )
+    model = from_archive(content, plugins, path, policy)
+    _refuse_others(spec, model, path)
+    _refuse_other_kernels(spec, model, path)
+    return model, content.optimizer
+
+
+def _started(spec: Spec, model: Model) -> dict[str, Any]:
+    """What a model's history says of the start of a training."""
+    config = spec.message.training_config
+    event = {"event": "started", "arch": model.arch, "parameters": model.num_parameters}
+    for field in ("retrain_pruned_model", "pretrained_weights"):
+        if file := getattr(config, field):
+            # Without its folder: the same training elsewhere makes the same file.
+            return {**event, "field": field, "file": Path(file).name}
+    return event
 
 
 def load_pretrained(spec: Spec, plugins: Plugins, model: Model, key: str) -> weights.LoadReport:
@@ -126,6 +144,14 @@ def _other_in_spec(spec: Spec, plugins: Plugins, origin: Origin) -> list[str]:
     return lines
 
 
+def _refuse_others(spec: Spec, model: Model, path: Path) -> None:
+    """What a trained model and its spec have to agree in."""
+    _refuse_other_classes(spec, model, path)
+    _refuse_other_input(spec, model, path)
+    _refuse_other_boxes(spec, model, path)
+    _refuse_other_quantization(spec, model, path)
+
+
 def _refuse_other_classes(spec: Spec, model: Model, path: Path) -> None:
     names = class_map(spec).names
     if names != model.class_names:
@@ -158,3 +184,33 @@ def _refuse_other_boxes(spec: Spec, model: Model, path: Path) -> None:
     ):
         if given != trained:
             raise SpecError(f"{field}: the spec has {given}, {path} was trained with {trained}.")
+
+
+def _refuse_other_quantization(spec: Spec, model: Model, path: Path) -> None:
+    """Whether a network is quantized is settled by its first training, as the documentation says:
+    pruning chose its channels, and training its weights, with or without rounding."""
+    wanted = spec.message.training_config.enable_qat
+    trained = quantization(model.detector.parts) is not None
+    if wanted and not trained:
+        raise SpecError(
+            f"training_config.enable_qat: {path} was trained without. Quantization-aware training "
+            "has to be on from the initial training, before anything is pruned.\n"
+            "  Type enable_qat: False to go on as it is, or start over with enable_qat: True; "
+            "pretrained_weights takes the weights of a model that was not pruned."
+        )
+    if trained and not wanted:
+        raise SpecError(
+            f"training_config.enable_qat: {path} was trained with quantization-aware training, and "
+            "its ranges are part of the network.\n  Type enable_qat: True to go on with it."
+        )
+
+
+def _refuse_other_kernels(spec: Spec, model: Model, path: Path) -> None:
+    """A training that goes on has the ranges of kernels that it began with."""
+    trained = quantization(model.detector.parts)
+    wanted = spec.message.training_config.qat_config.per_channel_weights
+    if trained is not None and trained.per_channel_weights != wanted:
+        raise SpecError(
+            f"training_config.qat_config.per_channel_weights: {path} was trained with "
+            f"{trained.per_channel_weights}. Type {trained.per_channel_weights} to go on with it."
+        )

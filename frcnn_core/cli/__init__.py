@@ -19,6 +19,8 @@ COMMANDS = {
     "train": "frcnn_core.cli.train:train",
     "evaluate": "frcnn_core.cli.evaluate:evaluate",
     "inference": "frcnn_core.cli.inference:inference",
+    "prune": "frcnn_core.cli.prune:prune",
+    "model": "frcnn_core.cli.model:model",
     "dataset_convert": "frcnn_core.cli.dataset_convert:dataset_convert",
     "dataset": "frcnn_core.cli.dataset:dataset",
     "anchors": "frcnn_core.cli.anchors:anchors",

@@ -26,6 +26,12 @@ from keras import layers
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
 from frcnn_core.layers import BatchNormalization
+from frcnn_core.quantized_layers import (
+    FakeQuantize,
+    QuantizedConv2D,
+    QuantizedDense,
+    QuantizedDepthwiseConv2D,
+)
 
 
 @dataclass(frozen=True)
@@ -301,13 +307,21 @@ class _Tracer:
 
 
 _KINDS = {
-    **dict.fromkeys((layers.Conv2D, layers.Dense), _Tracer._producer),
     **dict.fromkeys(
-        (layers.DepthwiseConv2D, layers.BatchNormalization, BatchNormalization),
+        (QuantizedConv2D, QuantizedDense, layers.Conv2D, layers.Dense), _Tracer._producer
+    ),
+    **dict.fromkeys(
+        (
+            BatchNormalization,
+            QuantizedDepthwiseConv2D,
+            layers.BatchNormalization,
+            layers.DepthwiseConv2D,
+        ),
         _Tracer._per_channel,
     ),
     **dict.fromkeys(
         (
+            FakeQuantize,
             layers.Activation,
             layers.AveragePooling2D,
             layers.Cropping2D,
@@ -374,6 +388,8 @@ def _obstacle(layer: keras.Layer, node) -> str:
     if isinstance(layer, layers.BatchNormalization):
         if layer.axis not in (-1, len(node.input_tensors[0].shape) - 1):
             return "does not normalize by channel"
+    elif isinstance(layer, FakeQuantize):
+        pass  # its weights are of the tensor as a whole
     elif not {variable.name for variable in layer.weights} <= {"kernel", "bias"}:
         return "has weights that pruning does not know"
     if isinstance(layer, layers.Dropout) and (layer.noise_shape or [None])[-1] not in (None, 1):

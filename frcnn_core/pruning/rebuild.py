@@ -15,7 +15,12 @@ from frcnn_core.pruning.channels import ChannelGroup, Channels
 Keep = Mapping[ChannelGroup, Sequence[int]]
 """The channels of each group that stay, ascending; a group that is missing stays whole."""
 
-_NUMBER_OF_CHANNELS = {"Conv2D": "filters", "Dense": "units"}
+_NUMBER_OF_CHANNELS = {
+    "Conv2D": "filters",
+    "Dense": "units",
+    "QuantizedConv2D": "filters",
+    "QuantizedDense": "units",
+}
 """What the config of a layer calls it."""
 
 

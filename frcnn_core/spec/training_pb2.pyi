@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TrainingConfig(_message.Message):
-    __slots__ = ("retrain_pruned_model", "rpn_min_overlap", "rpn_max_overlap", "classifier_min_overlap", "classifier_max_overlap", "std_scaling", "classifier_regr_std", "pretrained_weights", "num_epochs", "rpn_nms_max_boxes", "rpn_nms_overlap_threshold", "regularizer", "rpn_pre_nms_top_N", "rpn_mini_batch", "gt_as_roi", "lambda_rpn_regr", "lambda_rpn_class", "lambda_cls_regr", "lambda_cls_class", "optimizer", "learning_rate", "batch_size_per_gpu", "resume_from_model", "enable_augmentation", "checkpoint_interval", "enable_qat", "model_parallelism", "early_stopping", "visualizer", "output_model")
+    __slots__ = ("retrain_pruned_model", "rpn_min_overlap", "rpn_max_overlap", "classifier_min_overlap", "classifier_max_overlap", "std_scaling", "classifier_regr_std", "pretrained_weights", "num_epochs", "rpn_nms_max_boxes", "rpn_nms_overlap_threshold", "regularizer", "rpn_pre_nms_top_N", "rpn_mini_batch", "gt_as_roi", "lambda_rpn_regr", "lambda_rpn_class", "lambda_cls_regr", "lambda_cls_class", "optimizer", "learning_rate", "batch_size_per_gpu", "resume_from_model", "enable_augmentation", "checkpoint_interval", "enable_qat", "model_parallelism", "early_stopping", "visualizer", "output_model", "qat_config")
     class ClassifierRegrStdEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,7 @@ class TrainingConfig(_message.Message):
     EARLY_STOPPING_FIELD_NUMBER: _ClassVar[int]
     VISUALIZER_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_MODEL_FIELD_NUMBER: _ClassVar[int]
+    QAT_CONFIG_FIELD_NUMBER: _ClassVar[int]
     retrain_pruned_model: str
     rpn_min_overlap: float
     rpn_max_overlap: float
@@ -76,7 +77,14 @@ class TrainingConfig(_message.Message):
     early_stopping: EarlyStopping
     visualizer: VisualizerConfig
     output_model: str
-    def __init__(self, retrain_pruned_model: _Optional[str] = ..., rpn_min_overlap: _Optional[float] = ..., rpn_max_overlap: _Optional[float] = ..., classifier_min_overlap: _Optional[float] = ..., classifier_max_overlap: _Optional[float] = ..., std_scaling: _Optional[float] = ..., classifier_regr_std: _Optional[_Mapping[str, float]] = ..., pretrained_weights: _Optional[str] = ..., num_epochs: _Optional[int] = ..., rpn_nms_max_boxes: _Optional[int] = ..., rpn_nms_overlap_threshold: _Optional[float] = ..., regularizer: _Optional[_Union[RegularizerConfig, _Mapping]] = ..., rpn_pre_nms_top_N: _Optional[int] = ..., rpn_mini_batch: _Optional[int] = ..., gt_as_roi: bool = ..., lambda_rpn_regr: _Optional[float] = ..., lambda_rpn_class: _Optional[float] = ..., lambda_cls_regr: _Optional[float] = ..., lambda_cls_class: _Optional[float] = ..., optimizer: _Optional[_Union[OptimizerConfig, _Mapping]] = ..., learning_rate: _Optional[_Union[LRConfig, _Mapping]] = ..., batch_size_per_gpu: _Optional[int] = ..., resume_from_model: _Optional[str] = ..., enable_augmentation: bool = ..., checkpoint_interval: _Optional[int] = ..., enable_qat: bool = ..., model_parallelism: _Optional[_Iterable[float]] = ..., early_stopping: _Optional[_Union[EarlyStopping, _Mapping]] = ..., visualizer: _Optional[_Union[VisualizerConfig, _Mapping]] = ..., output_model: _Optional[str] = ...) -> None: ...
+    qat_config: QatConfig
+    def __init__(self, retrain_pruned_model: _Optional[str] = ..., rpn_min_overlap: _Optional[float] = ..., rpn_max_overlap: _Optional[float] = ..., classifier_min_overlap: _Optional[float] = ..., classifier_max_overlap: _Optional[float] = ..., std_scaling: _Optional[float] = ..., classifier_regr_std: _Optional[_Mapping[str, float]] = ..., pretrained_weights: _Optional[str] = ..., num_epochs: _Optional[int] = ..., rpn_nms_max_boxes: _Optional[int] = ..., rpn_nms_overlap_threshold: _Optional[float] = ..., regularizer: _Optional[_Union[RegularizerConfig, _Mapping]] = ..., rpn_pre_nms_top_N: _Optional[int] = ..., rpn_mini_batch: _Optional[int] = ..., gt_as_roi: bool = ..., lambda_rpn_regr: _Optional[float] = ..., lambda_rpn_class: _Optional[float] = ..., lambda_cls_regr: _Optional[float] = ..., lambda_cls_class: _Optional[float] = ..., optimizer: _Optional[_Union[OptimizerConfig, _Mapping]] = ..., learning_rate: _Optional[_Union[LRConfig, _Mapping]] = ..., batch_size_per_gpu: _Optional[int] = ..., resume_from_model: _Optional[str] = ..., enable_augmentation: bool = ..., checkpoint_interval: _Optional[int] = ..., enable_qat: bool = ..., model_parallelism: _Optional[_Iterable[float]] = ..., early_stopping: _Optional[_Union[EarlyStopping, _Mapping]] = ..., visualizer: _Optional[_Union[VisualizerConfig, _Mapping]] = ..., output_model: _Optional[str] = ..., qat_config: _Optional[_Union[QatConfig, _Mapping]] = ...) -> None: ...
+
+class QatConfig(_message.Message):
+    __slots__ = ("per_channel_weights",)
+    PER_CHANNEL_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    per_channel_weights: bool
+    def __init__(self, per_channel_weights: bool = ...) -> None: ...
 
 class EarlyStopping(_message.Message):
     __slots__ = ("monitor", "min_delta", "patience")

@@ -11,6 +11,7 @@ import numpy as np
 
 from frcnn_core.errors import ModelFileError
 from frcnn_core.keras_files import Layers
+from frcnn_core.quantized_layers import FakeQuantize
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +30,8 @@ class LayerStatus:
     kind: str
     """Its class, e.g. ``Conv2D``."""
     status: str
-    """``Yes``: loaded; ``No``: kept as it was; ``None``: it has no weights."""
+    """``Yes``: loaded; ``No``: kept as it was; ``None``: it has no weights, or none that a file has
+    to have."""
     reason: str = ""
     """Of a ``No``; of a ``Yes``, what was filled in."""
 
@@ -106,6 +108,8 @@ def _assign(layer: keras.Layer, source: Layers, name: str) -> LayerStatus:
     if not variables:
         return LayerStatus(layer.name, kind, "None")
     if name not in source:
+        if isinstance(layer, FakeQuantize):  # it learns its range from the first batch on
+            return LayerStatus(layer.name, kind, "None")
         return LayerStatus(layer.name, kind, "No", _NOT_THERE)
     arrays, filled = _fitting(source[name], variables)
     if len(arrays) != len(variables):

@@ -330,8 +330,6 @@ def written(path, value):
         (f"{T}.rpn_nms_overlap_threshold", "1"),
         (f"{T}.rpn_pre_nms_top_N", "1999"),
         (f"{T}.lambda_cls_class", "-1"),
-        (f"{T}.enable_qat", "True"),
-        (f"{T}.model_parallelism", "[0.5, 0.5]"),
         (f"{T}.regularizer.weight", "1"),
         (f"{T}.early_stopping.monitor", "'mAP' patience: 1"),
         (f"{T}.early_stopping.patience", "0"),
@@ -567,6 +565,7 @@ def test_a_class_that_is_mapped_twice_to_the_same_is_fine(plugins):
         (f"{E}.visualize_pr_curve", "True"),
         (f"{E}.validation_period_during_training", "13"),
         (f"{M}.freeze_blocks", "0"),
+        (f"{T}.qat_config.per_channel_weights", "True"),
     ],
 )
 def test_a_field_without_effect_is_a_warning(plugins, path, value):

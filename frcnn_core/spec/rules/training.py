@@ -28,6 +28,7 @@ _RANGES = {
     "lambda_rpn_class": "[0, inf)",
     "lambda_cls_regr": "[0, inf)",
     "lambda_cls_class": "[0, inf)",
+    "model_parallelism": "(0, inf)",
 }
 _OPTIMIZER_RANGES = {
     "adam": {"beta_1": "[0, 1)", "beta_2": "[0, 1)", "epsilon": "(0, inf)"},
@@ -54,7 +55,6 @@ def check_training(findings: Findings, plugins: Plugins, *, with_files: bool) ->
     _check_order(findings, training, "rpn_min_overlap", "rpn_max_overlap")
     _check_order(findings, training, "classifier_min_overlap", "classifier_max_overlap")
     check_proposals(findings, PATH, training)
-    _check_unsupported(findings, training)
     _check_in_vain(findings, training)
     _check_start(findings, training, with_files=with_files)
     _check_optimizer(findings, training, plugins)
@@ -69,18 +69,6 @@ def _check_order(findings: Findings, training: TrainingConfig, low: str, high: s
         findings.error(f"{PATH}.{low}", f"{values}. Type a smaller number.")
 
 
-def _check_unsupported(findings: Findings, training: TrainingConfig) -> None:
-    if training.enable_qat:
-        findings.error(
-            f"{PATH}.enable_qat",
-            "quantization-aware training is not supported yet. Type False.",
-        )
-    if training.model_parallelism:
-        findings.error(
-            f"{PATH}.model_parallelism", "is not supported yet. Remove it, and see `--gpus`."
-        )
-
-
 def _check_in_vain(findings: Findings, training: TrainingConfig) -> None:
     if training.std_scaling != 1:
         findings.warning(f"{PATH}.std_scaling", "has no effect other than at 1.")
@@ -89,6 +77,10 @@ def _check_in_vain(findings: Findings, training: TrainingConfig) -> None:
             f"{PATH}.checkpoint_interval",
             f"is more than num_epochs ({training.num_epochs}): "
             "only the final and the best epoch are kept.",
+        )
+    if not training.enable_qat:
+        findings.without_effect(
+            f"{PATH}.qat_config", {"per_channel_weights": "enable_qat is False"}
         )
     regularizer = training.regularizer
     if regularizer.type == RegularizerConfig.NO_REG:
