@@ -16,9 +16,20 @@ import tensorflow as tf
 
 from frcnn_core.detector import FasterRCNN, TrainingSettings
 from frcnn_core.layers import BatchNormalization
+from frcnn_core.quantization import quantizers
+from frcnn_core.quantized_layers import FakeQuantize
 from frcnn_core.structures import Batch
 
 NUM_IMAGES = 32
+
+
+def batch_size(each: int, processes: int) -> int:
+    """Images per batch that several processes with batches of ``each`` measure with.
+
+    As many as one process would have that has all of their images, so that the statistics are the
+    same; but this process alone has to find the memory, and more than NUM_IMAGES are not needed.
+    """
+    return max(min(each * processes, NUM_IMAGES), each)
 
 
 def measure_statistics(
@@ -44,7 +55,7 @@ def measure_statistics(
         if isinstance(layer, BatchNormalization) and of(layer.name)
     ]
     done = 0
-    with _moving(norms):
+    with _moving(norms), _kept(quantizers(detector.parts)):
         for number, batch in enumerate(batches, start=1):
             for norm in norms:
                 norm.momentum = 1.0 - 1.0 / number  # makes the moving average a plain mean
@@ -66,3 +77,15 @@ def _moving(norms: list[BatchNormalization]) -> Iterator[None]:
     finally:
         for norm, (frozen, momentum) in zip(norms, before, strict=True):
             norm.frozen_statistics, norm.momentum = frozen, momentum
+
+
+@contextmanager
+def _kept(layers: list[FakeQuantize]) -> Iterator[None]:
+    """Ranges follow what the statistics are measured on; afterwards they are as before."""
+    variables = [variable for layer in layers for variable in layer.variables]
+    values = [variable.numpy() for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)

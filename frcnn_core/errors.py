@@ -27,3 +27,7 @@ class ModelFileError(FrcnnError):
 
 class TrainingError(FrcnnError):
     """Training cannot go on, e.g. a loss is not finite; the message names the images."""
+
+
+class WorkerLost(FrcnnError):
+    """Another process of the same training ended, so this one cannot go on."""

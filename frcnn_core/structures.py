@@ -30,7 +30,8 @@ class Batch(NamedTuple):
     difficult: Any
     """(B, G) bool: counted neither as found nor as missed in evaluation."""
     names: Any
-    """(B,) string: path of each image file, for messages."""
+    """(B,) string: path of each image file, for messages.  Empty for what is no image of the
+    data: it is there because other processes have one, and has no weight."""
 
 
 class Proposals(NamedTuple):

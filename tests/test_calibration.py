@@ -86,3 +86,13 @@ def test_no_more_batches_are_drawn_than_needed(sizes, used):
     calibration.measure_statistics(toy.detector(freeze_bn=True), batches(), SETTINGS)
     assert len(drawn) == used
     assert calibration.NUM_IMAGES == 32
+
+
+@pytest.mark.parametrize(
+    "each, processes, together",
+    [(2, 1, 2), (2, 2, 4), (4, 16, 32), (64, 2, 64)],
+)
+def test_several_processes_measure_with_the_batch_of_one_but_not_beyond_the_images_needed(
+    each, processes, together
+):
+    assert calibration.batch_size(each, processes) == together

@@ -74,3 +74,14 @@ def test_half_precision_stays_half_precision():
     # The middle tap sees all 16 cells, a corner tap 9 of them.
     assert into_kernel[1, 1, 0, 0] == 16
     assert into_kernel[0, 0, 0, 0] == 9
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_gradient_of_a_bias_is_a_sum_that_does_not_stand_still(dtype):
+    maps, bias = tf.ones((1, 64, 64, 2), dtype), tf.constant([0.0, 1.0], dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(bias)
+        biased = convolution.add_bias(maps, bias)
+    assert biased.dtype == maps.dtype
+    assert (biased[0, 0, 0].numpy() == [1, 2]).all()
+    assert (tape.gradient(biased, bias).numpy() == 64 * 64).all()

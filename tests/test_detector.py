@@ -390,3 +390,31 @@ def test_outputs_are_as_many_as_anchors_and_classes(detector):
     assert [output.shape[-1] for output in detector.head.outputs] == [3, 2 * 4]
     assert detector.num_classes == 2
     assert detector.rpn.get_layer("rpn_conv1").filters == 512
+
+
+def test_only_statistics_that_move_are_moving_variables():
+    moving = toy.detector().moving_variables
+    assert [variable.name for variable in moving] == ["moving_mean", "moving_variance"] * 5
+    assert toy.detector(freeze_bn=True).moving_variables == []
+
+
+def test_a_layer_can_name_moving_variables_of_its_own():
+    detector = toy.detector(freeze_bn=True)
+    layer = detector.rpn.layers[-1]
+    layer.moving_variables = [layer.bias]
+    assert [variable is layer.bias for variable in detector.moving_variables] == [True]
+
+
+def test_plain_normalizations_of_keras_move_unless_they_are_frozen_wherever_they_are():
+    inner = keras.Sequential([keras.layers.BatchNormalization(), keras.layers.Conv2D(4, 1)])
+    images = keras.Input((None, None, 3))
+    drawn = toy.detector(freeze_bn=True)
+    parts = drawn.parts | {"features": keras.Model(images, inner(images))}
+    detector = FasterRCNN(*parts.values(), anchors=drawn.anchors)
+    norm = inner.layers[0]
+    assert [id(v) for v in detector.moving_variables] == [
+        id(norm.moving_mean),
+        id(norm.moving_variance),
+    ]
+    norm.trainable = False
+    assert detector.moving_variables == []

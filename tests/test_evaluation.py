@@ -7,6 +7,7 @@ import pytest
 
 import frcnn_voc
 from frcnn_core.components import Accumulator, MetricResult
+from frcnn_core.distributed import Workers
 from frcnn_core.evaluation import evaluate
 from frcnn_core.original_pixels import detections_per_image, truth_per_image
 from frcnn_core.structures import Batch, Detections
@@ -134,6 +135,45 @@ def test_the_rate_leaves_out_the_first_batch():
     one, two = [batch([])], [batch([]), batch([])]
     assert evaluate(oracle(one), one, {}).images_per_second is None
     assert evaluate(oracle(two), two, {}).images_per_second > 0
+
+
+class Both(Workers):
+    """One of two processes; the other one's values are known."""
+
+    def __init__(self, rank, others):
+        super().__init__(rank=rank, size=2)
+        self.__dict__["others"] = iter(others)
+
+    def gather(self, value):
+        other = next(self.others, None)
+        return [value, other] if self.rank == 0 else [other, value]
+
+
+def test_the_first_process_shows_all_images_to_the_metrics_in_their_order():
+    """The other process's are found by running it with nobody to hear from."""
+    batches = [batch([(BOX, 0)], []), batch([(OTHER, 1)], []), batch([(BOX, 1)])]
+    names = [["0", "1"], ["2", "3"], ["4"]]
+    batches = [b._replace(names=np.array(n, object)) for b, n in zip(batches, names, strict=True)]
+    told = []
+
+    class Teller(Both):
+        def gather(self, value):
+            told.append(value)
+            return [None, value]
+
+    nobody = evaluate(oracle(batches[1::2]), batches[1::2], {}, workers=Teller(1, []))
+    recorder, done = Recorder(), []
+    report = evaluate(
+        oracle(batches[::2]),
+        batches[::2],
+        {"seen": recorder},
+        progress=done.append,
+        workers=Both(0, told),
+    )
+    assert [truth.name for truth, _ in recorder.seen] == ["0", "1", "2", "3", "4"]
+    assert [found.classes.tolist() for _, found in recorder.seen] == [[0], [], [1], [], [1]]
+    assert (report.num_images, report.num_ground_truths, done) == (5, 3, [2, 2, 1])
+    assert nobody.num_images == 2
 
 
 def test_the_report_is_json_even_where_nothing_is_defined():

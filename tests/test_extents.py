@@ -11,6 +11,12 @@ import tensorflow as tf
 from frcnn_core import extents, folding
 from frcnn_core.extents import Canvases, Extent, Obstacle
 from frcnn_core.layers import BackboneConfig, BatchNormalization, Blocks
+from frcnn_core.quantized_layers import (
+    FakeQuantize,
+    QuantizedConv2D,
+    QuantizedDense,
+    QuantizedDepthwiseConv2D,
+)
 
 CANVASES = ((48, 80), (96, 48), (64, 64))
 BATCH = (112, 96)
@@ -99,6 +105,10 @@ LAYERS = {
     "keras norm": lambda: layers.BatchNormalization(),
     "dense": lambda: layers.Dense(3, activation="softmax"),
     "activation": lambda: layers.Activation("swish"),
+    "quantized convolution": lambda: QuantizedConv2D(3, 3, padding="same", per_channel=True),
+    "quantized depthwise": lambda: QuantizedDepthwiseConv2D(3, strides=2, padding="same"),
+    "quantized dense": lambda: QuantizedDense(3),
+    "range": lambda: FakeQuantize(),
 }
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from frcnn_core import folding
 from frcnn_core.layers import BackboneConfig, BatchNormalization, Blocks
+from frcnn_core.quantized_layers import QuantizedConv2D, QuantizedDepthwiseConv2D
 from frcnn_mobilenet_v2 import MobileNetV2
 from frcnn_resnet import ResNet
 
@@ -47,6 +48,20 @@ def little_net(**config):
     x = blocks.max_pool(blocks.activation(x, "relu", name="act"), 3, strides=2, name="pool")
     x = blocks.conv(x, 5, 3, name="last", block=None, use_bias=True, activation="relu")
     return keras.Model(images, x)
+
+
+def rounded_net(**config):
+    """Kernels that are fake-quantized, of both kinds.  No ranges of tensors: they would make steps
+    out of roundings."""
+    blocks = Blocks(BackboneConfig(**config))
+    given = {"use_bias": blocks.config.use_bias, "padding": "same", "per_channel": True}
+    trains = not blocks.config.freeze_blocks
+    images = keras.Input((None, None, 3))
+    x = QuantizedConv2D(6, 3, strides=2, trainable=trains, name="conv0", **given)(images)
+    x = blocks.activation(blocks.norm(x, name="conv0_bn"), "relu", name="conv0_act")
+    x = QuantizedDepthwiseConv2D(3, trainable=trains, name="wise", **given)(x)
+    x = blocks.activation(blocks.norm(x, name="wise_bn"), "relu", name="wise_act")
+    return keras.Model(images, QuantizedConv2D(4, 1, name="last")(x))
 
 
 def resnet_10(**config):
@@ -104,6 +119,7 @@ ALL = [pytest.param(little_net, config, id=f"little-{i}") for i, config in enume
 ALL += [
     pytest.param(separable_net, config, id=f"separable-{i}") for i, config in enumerate(CONFIGS)
 ]
+ALL += [pytest.param(rounded_net, config, id=f"rounded-{i}") for i, config in enumerate(CONFIGS)]
 ALL += [pytest.param(resnet_10, CONFIGS[i], id=f"resnet-{i}") for i in (0, 3, 4, 7)]
 ALL += [pytest.param(mobilenet_v2, CONFIGS[i], id=f"mobilenet-{i}") for i in (0, 7)]
 
@@ -169,6 +185,17 @@ def test_a_depthwise_convolution_may_have_several_filters_for_a_channel(strides,
     np.testing.assert_allclose(
         folding.run(model, inputs, training=True), model(inputs, training=True), atol=1e-5
     )
+
+
+def test_a_kernel_is_rounded_before_the_scale_of_its_normalization():
+    """One kernel of int8 codes serves any scale; rounding the product would need others."""
+    model = randomized(rounded_net(freeze_bn=True))
+    images = noise(1, 16, 16, 3)
+    expected = folding.run(model, images, training=False)
+    for name in ("conv0", "wise", "last"):
+        layer = model.get_layer(name)
+        layer.kernel.assign(layer.rounded_kernel())  # rounding it again changes nothing
+    np.testing.assert_allclose(folding.run(model, images, training=False), expected, atol=1e-5)
 
 
 def test_no_gradient_is_computed_for_frozen_kernels():
@@ -258,3 +285,33 @@ def test_mixed_precision_stays_close_to_float32(freeze_bn):
     expected = folding.run(model, images, training=True).numpy()
     error = np.abs(tf.cast(found, tf.float32).numpy() - expected).max()
     assert error < 0.05 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x: keras.layers.Conv2D(8, 3, padding="same")(x),
+        lambda x: keras.layers.DepthwiseConv2D(3, padding="same")(x),
+        lambda x: BatchNormalization(frozen_statistics=True)(
+            keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+        ),
+        lambda x: keras.layers.Dense(8)(keras.layers.Flatten()(x)),
+    ],
+    ids=["plain", "depthwise", "folded", "dense"],
+)
+def test_gradients_in_bfloat16_are_near_those_in_float32(draw):
+    maps = keras.Input((7, 7, 16))
+    model = randomized(keras.Model(maps, draw(maps)))
+    mixed = keras.models.model_from_json(with_precision(model.to_json(), "mixed_bfloat16"))
+    mixed.set_weights(model.get_weights())
+    inputs = tf.abs(noise(2048, 7, 7, 16))
+    upstream = 0.3 + noise(*model.compute_output_shape(inputs.shape))
+
+    def descend(graph):
+        with tf.GradientTape() as tape:
+            outputs = tf.cast(folding.run(graph, inputs, training=True), tf.float32)
+            loss = tf.reduce_sum(outputs * upstream)
+        return tape.gradient(loss, graph.trainable_variables)
+
+    for expected, found in zip(descend(model), descend(mixed), strict=True):
+        assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()

@@ -16,6 +16,7 @@ from frcnn_core import archive
 from frcnn_core.anchors import Anchors
 from frcnn_core.checkpoints import Checkpoints, Naming
 from frcnn_core.detector import FasterRCNN, TrainingSettings
+from frcnn_core.distributed import ALONE, Workers
 from frcnn_core.errors import TrainingError
 from frcnn_core.losses import Losses
 from frcnn_core.model import Model
@@ -369,3 +370,83 @@ def test_every_image_of_every_epoch_has_random_numbers_of_its_own(tmp_path):
     training(tmp_path, [[3.0, 4.0], [5.0]], num_epochs=2, detector=Drawn()).run()
     streams = {tuple(np.add(seed, [0, i])) for seed in drawn for i in range(4)}
     assert len(streams) == 2 * 3 * 4
+
+
+def test_a_checkpoint_in_mid_epoch_goes_on_with_as_many_images_per_step_only(tmp_path):
+    made = training(tmp_path, [[3.0, 4.0], [5.0, 6.0]], num_epochs=1)
+    next(made.trainer.run())
+    half = made.trainer.progress
+    assert (half.step, half.images_per_step) == (1, 2)
+    with pytest.raises(TrainingError, match="2 images per step; this one has 1 "):
+        training(tmp_path, [[3.0]] * 4, progress=half)
+    whole_epochs = Progress(epoch=1, images_per_step=2)
+    assert training(tmp_path, [[3.0]] * 4, progress=whole_epochs).run(EpochDone)
+
+
+# Several processes (real ones are in tests/test_training_processes.py) ------------------------
+
+
+def seeds_of(folder, epoch, workers=ALONE):
+    """What each step of an epoch is given to draw from."""
+
+    class Drawn(Pursuer):
+        def losses(self, batch, seeds, settings):
+            tf.py_function(lambda rows: drawn.append(rows.numpy().tolist()), [seeds], [])
+            return super().losses(batch, seeds, settings)
+
+    drawn = []
+    training(folder, epoch, num_epochs=1, detector=Drawn(), workers=workers).run()
+    return drawn
+
+
+def test_an_image_draws_by_its_place_in_the_epoch_in_whichever_process(tmp_path):
+    whole = seeds_of(tmp_path / "whole", [[3.0] * 4, [3.0] * 3])
+    first = seeds_of(tmp_path / "first", [[3.0] * 2, [3.0] * 2], Workers(rank=0, size=2))
+    second = seeds_of(tmp_path / "second", [[3.0] * 2, [3.0]], Workers(rank=1, size=2))
+    for step in range(2):
+        assert sorted(first[step] + second[step]) == whole[step]
+
+
+def test_the_rate_is_that_of_one_process_times_their_number(tmp_path):
+    made = training(tmp_path, [[3.0]], rate=0.1, num_epochs=1, workers=Workers(size=4))
+    (step,) = made.run(StepDone)
+    assert step.learning_rate == pytest.approx(0.4)
+    assert made.weight == pytest.approx(1 + 0.4 * 4)
+
+
+class Fillers(ListedBatches):
+    """Batches of images that have no name."""
+
+    def __iter__(self):
+        for batch in super().__iter__():
+            yield batch._replace(names=tf.fill(batch.names.shape, ""))
+
+
+def test_a_filler_is_no_image_and_has_no_weight(tmp_path):
+    @dataclass(frozen=True)
+    class Told(Workers):
+        def average(self, tensors, weight, *, sums=(), compressible=0):
+            tf.py_function(
+                lambda *given: told.append([v.numpy() for v in given]), [weight, *sums], []
+            )
+            return super().average(tensors, weight, sums=sums)
+
+    told = []
+    made = training(tmp_path, [[3.0, 3.0], [3.0]], num_epochs=1, rate=0.0, workers=Told(size=2))
+    fillers = training(tmp_path / "b", [[3.0]], num_epochs=1, rate=0.0, workers=Told(size=2))
+    fillers.trainer.batches = lambda epoch, first_step: Fillers([[3.0]])
+    made.run()
+    next(fillers.trainer.run())
+    # (weight, images, stop) of each step.
+    assert told == [[1, 2, 0], [0.5, 1, 0], [0, 0, 0]]
+
+
+def test_a_stop_waits_until_all_processes_know(tmp_path):
+    made = training(tmp_path, [[3.0]] * 4, num_epochs=1, workers=Workers(size=2))
+    steps = []
+    for event in made.trainer.run():
+        if isinstance(event, StepDone):
+            steps.append(event.step)
+            made.trainer.stop()
+    assert steps == [1, 2]
+    assert event == Interrupted(tmp_path / "net.epoch_0.step_2.tlt")

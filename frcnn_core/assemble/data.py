@@ -30,9 +30,17 @@ class EvaluationSet:
     summary: RecordSummary
 
     def batches(
-        self, preprocessing: Preprocessing, batch_size: int, bad_images: BadImages | None = None
+        self,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        bad_images: BadImages | None = None,
+        *,
+        shard: tuple[int, int] = (0, 1),
     ) -> Batches:
         """Every image once; ``bad_images`` is told which are skipped, None allows none.
+
+        Args:
+            shard: (rank, ranks): of several processes, this one's part of the batches.
 
         Raises:
             DataError: more images are missing than ``bad_images`` allows.
@@ -44,6 +52,7 @@ class EvaluationSet:
             self.class_map,
             preprocessing,
             batch_size=batch_size,
+            shard=shard,
             bad_images=bad_images,
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from frcnn_core import calibration, drawing, options, precision, weights
+from frcnn_core import calibration, drawing, options, placement, precision, weights
 from frcnn_core.assemble import provenance
 from frcnn_core.assemble.data import (
     EvaluationSet,
@@ -24,6 +24,7 @@ from frcnn_core.assemble.data import (
 )
 from frcnn_core.assemble.direct import ShowProgress
 from frcnn_core.assemble.evaluation import accumulators, detect_function, detection_settings
+from frcnn_core.assemble.models import backbone
 from frcnn_core.assemble.start import start
 from frcnn_core.assemble.values import choice, chosen, plain
 from frcnn_core.checkpoints import Checkpoints, Naming
@@ -32,8 +33,11 @@ from frcnn_core.data.bad_images import BadImages
 from frcnn_core.data.classes import ClassMap
 from frcnn_core.data.pipeline import Batches, training_batches
 from frcnn_core.data.sampling import SamplingMode
+from frcnn_core.data.shards import num_batches
 from frcnn_core.data.sources import RecordSummary, Source, inspect, warn_of_losses
-from frcnn_core.detector import TrainingSettings
+from frcnn_core.detector import FasterRCNN, TrainingSettings
+from frcnn_core.distributed import ALONE, Workers
+from frcnn_core.errors import SpecError
 from frcnn_core.evaluation import EvaluationReport, evaluate
 from frcnn_core.inference import infer
 from frcnn_core.model import Model, Provenance, restore_optimizer
@@ -70,10 +74,15 @@ def training(
     results_dir: Path | None = None,
     use_amp: bool = False,
     max_bad: int = 0,
+    workers: Workers = ALONE,
+    devices: Sequence[str] = (),
     on_reading: ShowProgress | None = None,
     on_validation: Callable[[int], None] | None = None,
 ) -> Training:
     """Everything that ``frcnn train`` needs, built and checked before the first step.
+
+    In several processes each builds its own, from the same files; ``Trainer.run`` brings them
+    together.
 
     Args:
         spec: checked for the task ``train``.
@@ -82,6 +91,9 @@ def training(
         results_dir: overrides the folder of ``training_config.output_model``.
         use_amp: mixed precision.
         max_bad: image files that may be bad and skipped, of training and validation together.
+        workers: the processes that train together; the first one alone has a visualizer.
+        devices: TensorFlow's names of those that ``training_config.model_parallelism`` divides the
+            layers among.
         on_reading: shows how far the reading of labels that are in no records is.
         on_validation: told how many more images are done while a validation runs.
 
@@ -102,6 +114,8 @@ def training(
 
     policy = precision.policy(use_amp=use_amp)
     model, loaded, state = start(spec, plugins, key, policy)
+    if len(config.model_parallelism) > 1:
+        model.detector = _placed(spec, plugins, model.detector, devices)
     optimizer = _optimizer(spec, plugins, policy)
     progress = Progress()
     if state:
@@ -113,18 +127,22 @@ def training(
         output_model=config.output_model,
         results_dir=results_dir or "",
     )
-    batches = partial(
+    whole_batches = partial(
         _training_batches,
         training_sources,
         mapping,
         preprocess,
         augmentation(spec),
-        batch_size=config.batch_size_per_gpu,
         max_objects=max_objects,
         seed=spec.message.random_seed,
         min_box_size=_min_box_size(spec),
         sampling=_sampling(spec),
         bad_images=bad_images,
+    )
+    batches = partial(
+        whole_batches,
+        batch_size=config.batch_size_per_gpu,
+        shard=(workers.rank, workers.size),
     )
     settings = training_settings(spec)
     if unmeasured := _without_statistics(spec, model, loaded):
@@ -134,9 +152,15 @@ def training(
             len(unmeasured),
             calibration.NUM_IMAGES,
         )
-        calibration.measure_statistics(
-            model.detector, batches(0, 0), settings, of=unmeasured.__contains__
-        )
+        if workers.is_first:  # the others get them before the first step
+            together = 1 if model.detector.only_single_images else workers.size
+            size = calibration.batch_size(config.batch_size_per_gpu, together)
+            calibration.measure_statistics(
+                model.detector,
+                whole_batches(0, 0, batch_size=size),
+                settings,
+                of=unmeasured.__contains__,
+            )
     validation = evaluation_set(spec, plugins, validation=validation_sources, max_missing=max_bad)
     model.provenance = provenance.extended(
         model.provenance, _provenance(spec, plugins, model, validated=validation is not None)
@@ -149,16 +173,17 @@ def training(
         settings=settings,
         checkpoints=Checkpoints(naming, interval=config.checkpoint_interval),
         num_epochs=config.num_epochs,
-        steps_per_epoch=-(-data.count // config.batch_size_per_gpu),
+        steps_per_epoch=num_batches(data.count, config.batch_size_per_gpu * workers.size),
         batch_size=config.batch_size_per_gpu,
         seed=spec.message.random_seed,
         key=key,
         validate=validation
-        and _validation(spec, plugins, model, validation, bad_images, on_validation),
+        and _validation(spec, plugins, model, validation, bad_images, on_validation, workers),
         validation_period=spec.message.evaluation_config.validation_period_during_training or 1,
         early_stopping=_early_stopping(config),
         progress=progress,
         bad_images=bad_images,
+        workers=workers,
     )
     return Training(
         trainer=trainer,
@@ -167,7 +192,7 @@ def training(
         validation=validation,
         loaded=loaded,
         precision=policy,
-        visualizer=_visualizer(spec, model, validation, bad_images),
+        visualizer=(_visualizer(spec, model, validation, bad_images) if workers.is_first else None),
     )
 
 
@@ -195,6 +220,28 @@ def _provenance(spec: Spec, plugins: Plugins, model: Model, *, validated: bool) 
             ),
             *(("metric", name) for name in metrics),
         ],
+    )
+
+
+def _placed(
+    spec: Spec, plugins: Plugins, detector: FasterRCNN, devices: Sequence[str]
+) -> FasterRCNN:
+    """The detector with its layers divided among devices (``training_config.model_parallelism``).
+
+    Raises:
+        SpecError: there are fewer or more devices than fractions, or too few layers.
+    """
+    fractions = [plain(fraction) for fraction in spec.message.training_config.model_parallelism]
+    if len(devices) != len(fractions):
+        raise SpecError(
+            f"training_config.model_parallelism: {len(fractions)} fractions need as many devices, "
+            f"not {len(devices)}. Type --gpus {len(fractions)} --num_processes 1."
+        )
+    component, _ = backbone(spec, plugins)
+    return placement.place(
+        detector,
+        placement.assign(detector.parts, fractions, devices),
+        custom_layers=component.custom_layers(),
     )
 
 
@@ -254,6 +301,7 @@ def _validation(
     data: EvaluationSet,
     bad_images: BadImages,
     on_progress: Callable[[int], None] | None,
+    workers: Workers,
 ) -> Callable[[], EvaluationReport]:
     config = spec.message.evaluation_config
     detect = detect_function(model, detection_settings(config))
@@ -261,10 +309,16 @@ def _validation(
     def validate() -> EvaluationReport:
         return evaluate(
             detect,
-            data.batches(model.preprocessing, config.batch_size or 1, bad_images),
+            data.batches(
+                model.preprocessing,
+                config.batch_size or 1,
+                bad_images,
+                shard=(workers.rank, workers.size),
+            ),
             accumulators(spec, plugins, model.class_names),
             class_names=model.class_names,
             progress=on_progress,
+            workers=workers,
         )
 
     return validate

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 
 import click
+
+from frcnn_core.cli.processes import Process, indices_of
+from frcnn_core.errors import FrcnnError
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,82 @@ def use_one_gpu(gpu_index: Sequence[int]) -> None:
         raise click.BadParameter(f"--gpu_index {chosen}: the GPUs are 0 to {len(gpus) - 1}.")
     else:
         tf.config.set_visible_devices(gpus[chosen], "GPU")
+
+
+def use_own_devices(
+    process: Process | None,
+    gpu_index: Sequence[int],
+    *,
+    devices: int,
+    threads: int | None = None,
+) -> tuple[str, ...]:
+    """Take the devices of one of a training's processes, and hide the others.
+
+    Those are GPUs.  Where TensorFlow sees none they are parts of the CPU, and the cores are shared
+    out among the processes of the machine.  Call it before anything runs.
+
+    Args:
+        process: None where it is the only one.
+        gpu_index: the GPUs that the processes of this machine share; from 0 on unless given.
+        devices: how many each process takes.
+        threads: of the CPU, that an operation may use; None is a fair share of a CPU that computes
+            for several processes, and otherwise TensorFlow's choice.
+
+    Returns:
+        TensorFlow's names of the devices, e.g. ``("GPU:0", "GPU:1")``.
+
+    Raises:
+        FrcnnError: a GPU is not there, or two processes would have the same one.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    mine = indices_of(process, gpu_index, devices)
+    local_size = process.local_size if process else 1
+    if threads is None and not gpus and local_size > 1:
+        threads = max(1, num_cores() // local_size)
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    if gpus:
+        if absent := [index for index in mine if index >= len(gpus)]:
+            raise FrcnnError(
+                f"There is no GPU {', '.join(map(str, absent))}: the GPUs that TensorFlow sees on "
+                f"this machine are 0 to {len(gpus) - 1}. {local_size} processes with {devices} "
+                "each need as many; change --gpus or --gpu_index."
+            )
+        tf.config.set_visible_devices([gpus[index] for index in mine], "GPU")
+        return tuple(f"GPU:{number}" for number in range(devices))
+    if gpu_index:
+        logger.warning("--gpu_index has no effect: TensorFlow sees no GPU, so the CPU is used.")
+    if process or devices > 1:
+        logger.info("%s", _share_of_the_cpu(process, devices, threads))
+    if devices > 1:
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration() for _ in range(devices)]
+        tf.config.set_logical_device_configuration(cpu, parts)
+    return tuple(f"CPU:{number}" for number in range(devices))
+
+
+def num_cores() -> int:
+    """Of the CPU, that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _share_of_the_cpu(process: Process | None, devices: int, threads: int | None) -> str:
+    said = "TensorFlow sees no GPU: "
+    if process:
+        said += f"{_count(process.local_size, 'process', 'es')} on this machine's CPU"
+        if threads:
+            said += f", {_count(threads, 'thread', 's')} each"
+    else:
+        said += "training on the CPU"
+    if devices > 1:
+        said += f", the network on {devices} logical devices of it"
+    return f"{said}."
+
+
+def _count(number: int, name: str, plural: str) -> str:
+    return f"{number} {name}{'' if number == 1 else plural}"
 
 
 def add_in_order() -> None:

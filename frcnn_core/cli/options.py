@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import click
@@ -35,6 +35,27 @@ def repeat_flags(command: click.Command, args: list[str]) -> list[str]:
                 repeated.append(open_flag)
         repeated.append(word)
     return repeated
+
+
+def typed(ctx: click.Context, *, but: Collection[str] = ()) -> list[str]:
+    """The options that a command was given on the command line, to give them to another process.
+
+    Args:
+        but: names of options to leave out.
+    """
+    words = []
+    for param in ctx.command.params:
+        source = ctx.get_parameter_source(param.name)
+        if source is not click.core.ParameterSource.COMMANDLINE or param.name in but:
+            continue
+        flag = max(param.opts, key=len)
+        if param.is_flag:
+            words.append(flag)
+            continue
+        value = ctx.params[param.name]
+        values = value if param.multiple else [value]
+        words += [f"{flag}={one}" for one in values]
+    return words
 
 
 def experiment_spec(command: Callable | None = None, *, required: bool = True) -> Callable:
@@ -84,11 +105,11 @@ gpu_index = click.option(
 gpus = click.option(
     "--gpus",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="How many GPUs to train on.",
+    metavar="N",
+    help="How many GPUs to train on, or parts of a CPU; of all machines together.  [default: 1, or "
+    "what the other flags need]",
 )
-"""``--gpus N``, given to the command as ``gpus: int``."""
+"""``--gpus N``, given to the command as ``gpus: int | None``."""
 
 num_processes = click.option(
     "-np",
@@ -97,9 +118,42 @@ num_processes = click.option(
     type=int,
     default=-1,
     show_default=True,
-    help="How many processes to train with; -1 means one per GPU.",
+    metavar="N",
+    help="How many processes to train with; -1 means one per GPU, or with model_parallelism one "
+    "per set of GPUs that holds the network.",
 )
 """``-np N``, given to the command as ``num_processes: int``."""
+
+hosts = click.option(
+    "--hosts",
+    metavar="NAME:N,...",
+    help="Machines to train on and how many processes on each, e.g. a:2,b:2; by ssh, without a "
+    "password, and with the same paths on each.",
+)
+"""``--hosts a:2,b:2``, given to the command as ``hosts: str | None``."""
+
+network_interface = click.option(
+    "--network_interface",
+    metavar="NAME",
+    help="What the machines of --hosts talk over, e.g. eth0; found out unless given.",
+)
+"""``--network_interface eth0``, given to the command as ``network_interface: str | None``."""
+
+compress_gradients = click.option(
+    "--compress_gradients",
+    is_flag=True,
+    help="Exchange gradients between processes in 16 bits.",
+)
+"""``--compress_gradients``, given to the command as ``compress_gradients: bool``."""
+
+threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="CPU threads that an operation of a process may use.  [default: the cores of the machine "
+    "divided by its processes, without a GPU]",
+)
+"""``--threads N``, given to the command as ``threads: int | None``."""
 
 use_amp = click.option(
     "--use_amp",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +14,8 @@ from frcnn_core.cli import options
 
 if TYPE_CHECKING:
     from frcnn_core.assemble import Training
+    from frcnn_core.cli.processes import Layout, Process
+    from frcnn_core.spec.load import Spec
 
 
 @click.command()
@@ -20,6 +25,10 @@ if TYPE_CHECKING:
 @options.gpus
 @options.num_processes
 @options.gpu_index
+@options.hosts
+@options.network_interface
+@options.compress_gradients
+@options.threads
 @options.use_amp
 @click.option(
     "--max-bad",
@@ -32,13 +41,19 @@ if TYPE_CHECKING:
     help="Image files that may be missing, damaged or of another size, and are skipped.",
 )
 @options.terminal
+@click.pass_context
 def train(
+    ctx: click.Context,
     experiment_spec: Path,
     key: str | None,
     results_dir: Path | None,
-    gpus: int,
+    gpus: int | None,
     num_processes: int,
     gpu_index: tuple[int, ...],
+    hosts: str | None,
+    network_interface: str | None,
+    compress_gradients: bool,
+    threads: int | None,
     use_amp: bool,
     max_bad: int,
 ) -> None:
@@ -46,49 +61,167 @@ def train(
 
     Writes checkpoints, status.json and, if the visualizer is enabled, TensorBoard logs.  Ctrl-C
     saves a checkpoint first; it says what to type to go on.
+
+    With --gpus N, or on other machines with --hosts, it starts a process for each GPU and trains in
+    all of them together; docs/scaling.md tells more.
     """
+    from frcnn_core.cli import launcher, outcomes, processes
     from frcnn_core.cli.running import announce
-    from frcnn_core.cli.terminal import load_tensorflow
-    from frcnn_core.errors import FrcnnError, SpecError
+    from frcnn_core.errors import SpecError
     from frcnn_core.plugins import installed
     from frcnn_core.spec import check, load
 
-    spec = load.load(experiment_spec)
-    announce(check.require(spec, installed(), "train"))
-    if not results_dir and not spec.message.training_config.output_model:
-        raise SpecError(
-            "Where should the model go? Give a folder with -r, or training_config.output_model."
-        )
-    if gpus > 1 or num_processes > 1:
-        raise FrcnnError(
-            f"This version of frcnn trains on one device: --gpus {gpus} and --num_processes "
-            f"{num_processes} are not available. Leave both out; --gpu_index chooses the GPU."
+    process = processes.this_process(os.environ)
+    is_launched = launcher.LAUNCHED in os.environ
+    with outcomes.reported() if is_launched else nullcontext():
+        spec = load.load(experiment_spec)
+        warnings = check.require(spec, installed(), "train")
+        if not is_launched and (process is None or process.rank == 0):
+            announce(warnings)
+        if not results_dir and not spec.message.training_config.output_model:
+            raise SpecError(
+                "Where should the model go? Give a folder with -r, or training_config.output_model."
+            )
+        parts = len(spec.message.training_config.model_parallelism)
+        if process is None:
+            layout = processes.layout(
+                gpus=gpus,
+                num_processes=num_processes,
+                gpu_index=gpu_index,
+                hosts=hosts,
+                parts=parts,
+            )
+            if layout.processes > 1 or hosts:
+                ctx.exit(_launch(ctx, layout, spec, network_interface))
+        else:
+            processes.check_agrees(process, gpus, num_processes, parts or 1)
+        _train(
+            spec,
+            process,
+            key=key or spec.message.enc_key,
+            results_dir=results_dir,
+            gpu_index=gpu_index,
+            parts=parts,
+            threads=threads,
+            compress=compress_gradients,
+            use_amp=use_amp,
+            max_bad=max_bad,
         )
 
+
+def _launch(ctx: click.Context, layout: Layout, spec: Spec, network_interface: str | None) -> int:
+    """Train in several processes; the exit code, once the user knows how they ended."""
+    from frcnn_core.checkpoints import Naming, how_to_resume
+    from frcnn_core.cli import launcher
+    from frcnn_core.status import StatusLog
+
+    naming = Naming.of(
+        arch=spec.message.model_config.arch,
+        output_model=spec.message.training_config.output_model,
+        results_dir=ctx.params["results_dir"] or "",
+    )
+    status = StatusLog(naming.directory / "status.json")
+    before = _size(status.path)
+    command = [
+        *launcher.FRCNN,
+        "train",
+        *options.typed(ctx, but={"hosts", "network_interface", "log_file"}),
+    ]
+    ending = launcher.launch(command, layout, network_interface=network_interface)
+    if not ending.message:
+        return ending.exit_code
+    message = ending.message
+    if ending.kind in ("killed", "lost") and (existing := naming.existing()):
+        message += f"\n  The last checkpoint is {existing[max(existing)].name}. "
+        message += how_to_resume(existing[max(existing)])
+    if ending.kind == "interrupted":
+        click.echo(message, err=True)
+    else:
+        click.secho(f"Error: {message}", fg="red", err=True)
+    told = ending.rank == 0 and ending.kind in ("error", "bug")
+    if not told and _size(status.path) > before:
+        # The first process, which keeps this file, did not know why it had to end.
+        status.write(f"training failed: {ending.message}", status="FAILURE", verbosity="ERROR")
+    return ending.exit_code
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _train(
+    spec: Spec,
+    process: Process | None,
+    *,
+    key: str,
+    results_dir: Path | None,
+    gpu_index: tuple[int, ...],
+    parts: int,
+    threads: int | None,
+    compress: bool,
+    use_amp: bool,
+    max_bad: int,
+) -> None:
+    """Train in this process, alone or as one of several.
+
+    Args:
+        parts: how many devices ``model_parallelism`` splits the network over; 0 where it does not.
+    """
+    from frcnn_core.cli import launcher
+    from frcnn_core.cli.terminal import load_tensorflow
+    from frcnn_core.plugins import installed
+
+    first = process is None or process.rank == 0
+    if not first:
+        _show_only_warnings()
+    if launcher.LAUNCHED in os.environ:
+        launcher.join()
     load_tensorflow()
-    from frcnn_core import assemble
-    from frcnn_core.cli.devices import add_in_order, use_one_gpu
+    from frcnn_core import assemble, distributed
+    from frcnn_core.cli.devices import add_in_order, use_own_devices
     from frcnn_core.cli.progress import progress_of
     from frcnn_core.training_log import TrainingLog
 
-    use_one_gpu(gpu_index)
+    names = use_own_devices(process, gpu_index, devices=parts or 1, threads=threads)
     add_in_order()
     training = assemble.training(
         spec,
         installed(),
-        key=key or spec.message.enc_key,
+        key=key,
         results_dir=results_dir,
         use_amp=use_amp,
         max_bad=max_bad,
-        on_reading=progress_of,
+        on_reading=progress_of if first else None,
+        workers=distributed.connect(compress=compress),
+        devices=names if parts else (),
     )
-    _introduce(training, verbose=spec.message.verbose)
-    log = TrainingLog(training.results_dir, training.trainer, training.visualizer)
     try:
-        with log.running():
-            _run(training, log)
+        if first:
+            _introduce(training, verbose=spec.message.verbose)
+            log = TrainingLog(training.results_dir, training.trainer, training.visualizer)
+            with log.running():
+                _run(training, log)
+        else:
+            _follow(training)
     except KeyboardInterrupt:
         click.get_current_context().exit(130)  # as a shell reports a command ended by Ctrl-C
+
+
+def _show_only_warnings() -> None:
+    root = logging.getLogger()
+    if not root.isEnabledFor(logging.DEBUG):
+        root.setLevel(logging.WARNING)
+
+
+def _follow(training: Training) -> None:
+    """Train along with the first process, which writes and tells."""
+    from frcnn_core.cli.signals import calling
+    from frcnn_core.training import Interrupted
+
+    with calling(training.trainer.stop):
+        for event in training.trainer.run():
+            if isinstance(event, Interrupted):
+                raise KeyboardInterrupt
 
 
 def _introduce(training: Training, *, verbose: bool) -> None:
@@ -98,6 +231,11 @@ def _introduce(training: Training, *, verbose: bool) -> None:
     click.echo(f"Network: {model.arch}, {model.num_parameters:,} parameters, {training.precision}")
     click.echo(f"Input: {model.preprocessing.describe()}")
     click.echo(f"Training: {data.count} images; objects: {counts}")
+    if (size := trainer.workers.size) > 1:
+        click.echo(
+            f"{size} processes: {trainer.batch_size * size} images a step, {size} times the "
+            "learning rate of one"
+        )
     if data.num_empty:
         click.echo(f"  {data.num_empty} images have no object of these classes.")
     if training.validation:

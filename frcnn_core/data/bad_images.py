@@ -30,10 +30,22 @@ class BadImages:
         """
         new = {path: reason for path, reason in found.items() if path not in self.reasons}
         self.reasons |= new
-        if len(self.reasons) > self.limit:
-            raise DataError(self._too_many())
+        self._check()
         for path, reason in new.items():
             logger.warning("%s: %s The image is skipped.", path, reason)
+
+    def merge(self, found: Iterable[Mapping[str, str]]) -> None:
+        """Take note of what all processes found, this one included; each has warned of its own.
+
+        Args:
+            found: ``reasons`` of each process, in the same order in all of them.
+
+        Raises:
+            DataError: as ``add``.
+        """
+        together = {path: reason for reasons in found for path, reason in reasons.items()}
+        self.reasons = together
+        self._check()
 
     def add_missing(self, paths: Iterable[str]) -> None:
         """The same for files that do not exist."""
@@ -44,6 +56,10 @@ class BadImages:
         if not self.reasons:
             return ""
         return f"{_counted(len(self.reasons))} could not be used: skipped, see above."
+
+    def _check(self) -> None:
+        if len(self.reasons) > self.limit:
+            raise DataError(self._too_many())
 
     def _too_many(self) -> str:
         listed = "".join(f"\n  {path}: {reason}" for path, reason in self.reasons.items())

@@ -23,8 +23,9 @@ from frcnn_core.data.augment import Augmentation
 from frcnn_core.data.bad_images import MISSING, BadImages
 from frcnn_core.data.classes import ClassMap
 from frcnn_core.data.sampling import SamplingMode, epoch_order
+from frcnn_core.data.shards import evaluation_places, training_places
 from frcnn_core.data.sources import DIFFICULT_OCCLUSION, Source
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.preprocessing import Preprocessing, canvas
 from frcnn_core.structures import Batch
 
 _NOT_FOR_PEOPLE = re.compile(r"{{.*?}}|\[Op:.*")
@@ -50,6 +51,7 @@ class Batches:
         record_files: Sequence[Path],
         preprocessing: Preprocessing,
         bad_images: BadImages,
+        num_fillers: int = 0,
     ):
         """
         Args:
@@ -59,12 +61,14 @@ class Batches:
             record_files: that the dataset reads, to name the damaged one.
             preprocessing: decodes the images.
             bad_images: told which there are.
+            num_fillers: batches of ``filler`` that come after those of the dataset.
         """
         self._build = build
         self._images = images
         self._record_files = record_files
         self._preprocessing = preprocessing
         self._bad_images = bad_images
+        self._num_fillers = num_fillers
         self._built_for, self._built = None, None
 
     @property
@@ -89,7 +93,7 @@ class Batches:
             try:
                 batch, stated = next(iterator)
             except StopIteration:
-                return
+                break
             except tf.errors.OpError as error:
                 if found := self._bad_in_batch(number):
                     # A dataset that met an error has lost its place, so another goes on, which
@@ -110,6 +114,8 @@ class Batches:
                 )
             yield batch
             number += 1
+        for _ in range(self._num_fillers):
+            yield filler(self._preprocessing)
 
     def _dataset(self, first: int) -> tf.data.Dataset:
         left_out = tuple(self._bad_images.reasons)
@@ -172,8 +178,10 @@ def training_batches(
         max_objects: keep only the largest objects of an image that has more.
         epoch: from 0.
         first_step: go on in mid-epoch, after this many batches.
-        shard: (rank, ranks): this process's part of the epoch.  An image is augmented alike
-            whichever rank gets it.
+        shard: (rank, ranks): this process's part of the epoch.  The n-th batches of all ranks
+            are together the n-th of one process with batches so many times as large, and an image
+            is augmented alike whichever rank gets it.  All ranks get as many batches: one without
+            an image left gets a ``filler``.
         min_box_size: (height, width) in network pixels; smaller objects are dropped, those
             below one pixel in any case.
         sampling: how often the images of each source come.
@@ -182,7 +190,6 @@ def training_batches(
     Raises:
         DataError: a record file cannot be read, or the weights make no sense.
     """
-    rank, num_ranks = shard
     order = epoch_order(
         [[len(index.offsets(path)) for path in source.records] for source in sources],
         weights=[source.weight for source in sources],
@@ -190,7 +197,9 @@ def training_batches(
         seed=seed,
         epoch=epoch,
     )
-    places = np.arange(len(order))[rank::num_ranks][first_step * batch_size :]
+    places, num_fillers = training_places(
+        len(order), shard, batch_size=batch_size, first_step=first_step
+    )
     return _batches(
         order[places],
         places,
@@ -204,6 +213,7 @@ def training_batches(
         crowds_are_difficult=False,
         seeds=tf.constant((seed, epoch), tf.int64),
         bad_images=bad_images,
+        num_fillers=num_fillers,
     )
 
 
@@ -215,6 +225,7 @@ def evaluation_batches(
     batch_size: int,
     max_objects: int | None = None,
     min_box_size: tuple[float, float] = (1.0, 1.0),
+    shard: tuple[int, int] = (0, 1),
     bad_images: BadImages | None = None,
 ) -> Batches:
     """Every image once, in the order of the records; nothing is random.
@@ -222,12 +233,15 @@ def evaluation_batches(
     Args:
         max_objects: leave it None, so that no ground truth is lost.
         min_box_size: as in training: objects no network could see are not asked for.
+        shard: (rank, ranks): this process gets every ranks-th batch, from its rank-th one on, as
+            it would be in one process.
         bad_images: counts them; None allows none.
     """
     count = sum(len(index.offsets(path)) for source in sources for path in source.records)
+    places = evaluation_places(count, shard, batch_size=batch_size)
     return _batches(
-        np.arange(count),
-        np.arange(count),
+        places,
+        places,
         sources,
         class_map,
         preprocessing,
@@ -238,6 +252,22 @@ def evaluation_batches(
         crowds_are_difficult=True,
         seeds=tf.zeros(2, tf.int64),
         bad_images=bad_images,
+    )
+
+
+def filler(preprocessing: Preprocessing) -> Batch:
+    """A batch of no image, for a process that has to take part in a step: a single absent one,
+    black and without a name, of the smallest size there may be."""
+    height, width, channels = preprocessing.shape
+    shortest = int(canvas(preprocessing.min_side))
+    return Batch(
+        images=tf.zeros((1, height or shortest, width or shortest, channels)),
+        sizes=tf.zeros((1, 2)),
+        scales=tf.ones((1, 2)),
+        boxes=tf.zeros((1, 1, 4)),
+        classes=tf.fill((1, 1), -1),
+        difficult=tf.zeros((1, 1), tf.bool),
+        names=tf.constant([""]),
     )
 
 
@@ -255,6 +285,7 @@ def _batches(
     crowds_are_difficult: bool,
     seeds: tf.Tensor,
     bad_images: BadImages | None,
+    num_fillers: int = 0,
 ) -> Batches:
     """
     Args:
@@ -348,6 +379,7 @@ def _batches(
         record_files=[path for path, _ in files],
         preprocessing=preprocessing,
         bad_images=BadImages() if bad_images is None else bad_images,
+        num_fillers=num_fillers,
     )
 
 

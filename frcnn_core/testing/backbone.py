@@ -350,6 +350,23 @@ class BackboneContract(ComponentContract):
             assert np.isfinite(answer).all(), "too large for it"
             _assert_close(answer, exact(inputs), 0.1, at_least=TINY)
 
+    def test_quantization_aware_training_changes_nothing_but_by_rounding(self, variant, fixed):
+        """With kernels that are on their grids already, and ranges that let all through."""
+        from frcnn_core.quantization import quantize, quantizers
+
+        for name, model in zip(("features", "head"), fixed, strict=True):
+            inputs, exact = _noise_for(model), self._rebuilt(model, "float32")
+            (copy,) = quantize({name: exact}).values()
+            _round_kernels(exact, copy)
+            _assert_close(copy(inputs), exact(inputs), 1e-3)
+            copy(inputs, training=True)
+            unseen = [
+                layer.name
+                for layer in quantizers({name: copy})
+                if not 0 < float(layer.range.value) < np.inf
+            ]
+            assert not unseen, "they see zeros only, or what is no finite number"
+
     # Files and speed
 
     def test_config_and_weights_restore_the_same_function(self, variant, parts):
@@ -469,6 +486,16 @@ def _put_back(parts: Parts) -> Iterator[None]:
     finally:
         for variable, value in zip(small, values, strict=True):
             variable.assign(value)
+
+
+def _round_kernels(model: Any, quantized: Any) -> None:
+    """Give a model the kernels that its quantized copy rounds its own to."""
+    for layer in model.layers:
+        twin = quantized.get_layer(layer.name)
+        if hasattr(layer, "layers"):
+            _round_kernels(layer, twin)
+        elif hasattr(twin, "rounded_kernel"):
+            layer.kernel.assign(twin.rounded_kernel())
 
 
 def _noise_for(model: Any) -> np.ndarray:

@@ -253,12 +253,13 @@ def test_pretrained_weights_are_a_start_without_progress(scenes, interrupted, tm
     assert (made.trainer.progress.epoch, made.trainer.progress.step) == (0, 0)
 
 
-def test_a_pruned_model_is_a_start_that_keeps_its_own_graph(scenes, tmp_path):
-    other = assemble.new_model(spec_of(scenes, model="use_bias: True"), toy.plugins())
+def test_a_pruned_model_is_a_start_that_keeps_its_weights(scenes, tmp_path):
+    other = assemble.new_model(spec_of(scenes, seed=7), toy.plugins())
     path = tmp_path / "pruned.tlt"
     archive.write(path, other.to_archive())
     made = training(scenes, tmp_path, training=f'retrain_pruned_model: "{path}"')
-    assert made.trainer.model.detector.features.get_layer("conv0").use_bias
+    kernels = [m.detector.features.get_layer("conv0").kernel for m in (made.trainer.model, other)]
+    np.testing.assert_array_equal(*kernels)
     assert made.trainer.progress.epoch == 0
     assert made.trainer.model.spec == toy.spec_text(
         scenes, training=f'retrain_pruned_model: "{path}"'

@@ -129,9 +129,9 @@ def test_the_key_is_given_in_the_spelling_of_tlt_or_of_tao(run, flag):
 @pytest.mark.parametrize(
     "words, values",
     [
-        ([], (None, 1, -1)),
+        ([], (None, None, -1)),
         (["-r", "out", "--gpus", "2", "-np", "4"], ("out", 2, 4)),
-        (["--results_dir", "out", "--num_processes", "4"], ("out", 1, 4)),
+        (["--results_dir", "out", "--num_processes", "4"], ("out", None, 4)),
     ],
 )
 def test_the_options_of_the_launcher_have_its_spelling_and_defaults(run, words, values):
@@ -142,6 +142,32 @@ def test_the_options_of_the_launcher_have_its_spelling_and_defaults(run, words, 
         click.echo((results_dir and str(results_dir), gpus, num_processes))
 
     assert run(show, *words).stdout == f"{values}\n"
+
+
+def test_what_was_typed_can_be_given_to_another_process(run, tmp_path):
+    @options.experiment_spec
+    @options.key
+    @options.gpus
+    @options.gpu_index
+    @options.use_amp
+    @options.hosts
+    @options.terminal
+    @click.pass_context
+    def show(ctx, **given):
+        click.echo("\n".join(options.typed(ctx, but={"hosts", "log_file"})))
+
+    spec, log = tmp_path / "a spec.txt", tmp_path / "log.txt"
+    spec.touch()
+    flags = ("-k", "-x y", "--gpu_index", "0", "1", "--use_amp", "--hosts", "a:1", "-v")
+    result = run(show, "-e", str(spec), *flags, "--log_file", str(log))
+    assert sorted(result.stdout.splitlines()) == [
+        "--enc_key=-x y",
+        f"--experiment_spec_file={spec}",
+        "--gpu_index=0",
+        "--gpu_index=1",
+        "--use_amp",
+        "--verbose",
+    ]
 
 
 @pytest.fixture

@@ -90,11 +90,21 @@ def test_without_a_place_for_the_model_it_says_what_to_type(scenes, tmp_path):
     assert "Give a folder with -r, or training_config.output_model." in result.output
 
 
-@pytest.mark.parametrize("flags", [("--gpus", "2"), ("-np", "2")])
-def test_more_than_one_device_is_refused(scenes, tmp_path, flags):
-    result = train("-e", spec_file(tmp_path, scenes), "-r", tmp_path / "results", *flags)
+def test_flags_that_do_not_fit_are_refused_before_anything_is_made(scenes, tmp_path):
+    spec = spec_file(tmp_path, scenes)
+    result = train("-e", spec, "-r", tmp_path / "results", "--gpus", "3", "-np", "2")
     assert result.exit_code == 2
-    assert "trains on one device" in result.output
+    assert "--gpus 3 is not a multiple of --num_processes 2" in result.output
+    assert not (tmp_path / "results").exists()
+
+
+def test_several_processes_without_horovod_are_refused_with_how_to_get_it(
+    scenes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("frcnn_core.cli.launcher.find_spec", lambda name: None)
+    result = train("-e", spec_file(tmp_path, scenes), "-r", tmp_path / "results", "--gpus", "2")
+    assert result.exit_code == 2
+    assert "needs Horovod" in result.output and "make horovod" in result.output
     assert not (tmp_path / "results").exists()
 
 

@@ -39,3 +39,15 @@ def test_the_summary_is_a_line_or_nothing():
     assert bad.summary() == ""
     bad.add({"a.png": "is damaged.", "b.png": "is gone."})
     assert bad.summary() == "2 images could not be used: skipped, see above."
+
+
+def test_what_several_processes_found_counts_together_and_is_the_same_in_all():
+    first, second = BadImages(limit=2), BadImages(limit=2)
+    first.add({"a.png": "is damaged."})
+    second.add({"b.png": "is gone."})
+    found = [dict(first.reasons), dict(second.reasons)]
+    for bad in (first, second):
+        bad.merge(found)
+        assert list(bad.reasons) == ["a.png", "b.png"]
+    with pytest.raises(DataError, match="3 images cannot be used"):
+        first.merge([first.reasons, {"c.png": "is gone."}])

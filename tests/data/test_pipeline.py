@@ -14,7 +14,7 @@ from frcnn_core.data import records
 from frcnn_core.data.augment import Augmentation
 from frcnn_core.data.bad_images import BadImages
 from frcnn_core.data.classes import ClassMap
-from frcnn_core.data.pipeline import evaluation_batches, training_batches
+from frcnn_core.data.pipeline import evaluation_batches, filler, training_batches
 from frcnn_core.data.sampling import SamplingMode
 from frcnn_core.data.sources import Source
 from frcnn_core.errors import DataError
@@ -92,6 +92,40 @@ def test_ranks_share_an_epoch_and_change_nothing_about_an_image(plain_source):
     assert sorted(first | second) == sorted(whole)
     for name, image in (first | second).items():
         np.testing.assert_array_equal(image, whole[name])
+
+
+def test_a_rank_without_an_image_in_the_last_step_gets_a_filler(plain_source):
+    first, second = (
+        list(epoch_of(plain_source, batch_size=3, shard=(rank, 2), first_step=1))
+        for rank in range(2)
+    )
+    (last,), (empty,) = first, second
+    assert last.names.shape == empty.names.shape == (1,)
+    assert last.names.numpy()[0].endswith(b".png") and empty.names.numpy()[0] == b""
+    assert empty.images.shape == last.images.shape
+    assert (empty.sizes.numpy().any(), empty.classes.numpy().tolist()) == (False, [[-1]])
+    spec = epoch_of(plain_source).element_spec
+    assert all(
+        value.dtype == part.dtype and part.shape.is_compatible_with(value.shape)
+        for value, part in zip(empty, spec, strict=True)
+    )
+
+
+def test_a_filler_of_a_dynamic_shape_is_as_small_as_an_image_can_be():
+    empty = filler(Preprocessing(0, 0, min_side=600, max_side=1000))
+    assert empty.images.shape == (1, 608, 608, 3)  # in whole cells of 16 pixels
+
+
+def test_ranks_evaluate_every_other_batch_of_one_process(plain_source):
+    whole, *ranks = (
+        list(evaluation_batches([plain_source], CLASSES, SAME_SIZE, batch_size=2, shard=shard))
+        for shard in ((0, 1), (0, 2), (1, 2))
+    )
+    assert [stems([batch]) for batch in whole] == [["0", "1"], ["2", "3"], ["4", "5"], ["6"]]
+    assert [[stems([batch]) for batch in rank] for rank in ranks] == [
+        [["0", "1"], ["4", "5"]],
+        [["2", "3"], ["6"]],
+    ]
 
 
 def test_an_epoch_can_go_on_where_it_was_interrupted(plain_source):

@@ -264,6 +264,38 @@ class Unknown(Good):
         return Factor(name="factor")(x)
 
 
+# Quantization ---------------------------------------------------------------------------------
+
+
+class Moody(Between):
+    """Whose copies compute something else: it is not made of its config alone."""
+
+    made = 0
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        Moody.made += 1
+        self.factor = float(Moody.made)
+
+    def call(self, x):
+        return self.factor * x
+
+
+class Doubled(Good):
+    def between(self, x, blocks):
+        return Moody(name="mood")(x)
+
+    def custom_layers(self):
+        return {"Moody": Moody}
+
+
+class Switched(Good):
+    """A layer that makes nothing but zeros."""
+
+    def between(self, x, blocks):
+        return keras.layers.Rescaling(0.0, name="off")(x)
+
+
 def contract_of(component, **fields):
     return type("Contract", (BackboneContract,), {"backbone": component, **fields})
 
@@ -302,6 +334,7 @@ BROKEN = {
     "test_the_gradient_reaches_every_layer": [CutOff, Dead, Infinite],
     "test_what_is_random_in_training_follows_from_the_seed": [Unrepeatable],
     "test_mixed_precision_stays_finite_and_close": [Overflowing],
+    "test_quantization_aware_training_changes_nothing_but_by_rounding": [Doubled, Switched],
     "test_config_and_weights_restore_the_same_function": [Forgetful, Unknown],
 }
 

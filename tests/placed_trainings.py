@@ -1,0 +1,195 @@
+"""Trains the same detector on one device and on two, and writes what came of it, as JSON.
+
+``tests/test_placement.py`` runs it: a process gets two devices of a CPU only before TensorFlow
+starts, and then has them for good.
+
+    python tests/placed_trainings.py FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+import toy
+from tensorflow.python.eager import context  # nothing public tells where operations ended up
+
+from frcnn_core import archive, assemble, placement, precision
+from frcnn_core.detector import DetectionSettings
+from frcnn_core.spec.load import loads
+from frcnn_core.training import Trainer
+
+ONE, TWO = ("CPU:0", "CPU:0"), ("CPU:0", "CPU:1")
+FRACTIONS = (0.3, 0.7)
+MOMENTUM = "sgd { momentum: 0.9 }"
+"""Adam divides by the size of gradients, and so makes as much of rounding as of anything else."""
+CASES = {
+    "moving statistics": {},
+    "frozen statistics": {"model": "freeze_bn: True freeze_blocks: 0 freeze_blocks: 2"},
+    "quantized": {"training": "enable_qat: True"},
+    "mixed_bfloat16": {"policy": "mixed_bfloat16"},
+    "mixed_float16": {"policy": "mixed_float16"},
+    "branches": {"arch": "resnet:10", "optimizer": MOMENTUM},
+}
+SETTINGS = DetectionSettings(rpn_pre_nms_top_n=32, rpn_nms_max_boxes=16)
+
+
+def trainer(
+    folder: Path,
+    *,
+    devices: Sequence[str] = (),
+    arch: str = "toy",
+    policy: str = "float32",
+    resume: Path | None = None,
+    **fields: str,
+) -> Trainer:
+    """A training of one epoch of three steps.
+
+    Args:
+        devices: those to divide the layers among; none for a training without placement.
+        policy: Keras dtype policy.
+        fields: as ``toy.spec_text`` takes them.
+    """
+    more = fields.pop("training", "")
+    if devices:
+        more += f" model_parallelism: {list(FRACTIONS)}"
+    if resume:
+        more += f' resume_from_model: "{resume}"'
+    text = toy.spec_text(folder, epochs=1, batch_size=2, training=more, **fields)
+    with mock.patch.object(precision, "policy", lambda *, use_amp: policy):
+        made = assemble.training(
+            loads(text.replace('arch: "toy"', f'arch: "{arch}"')),
+            toy.plugins(),
+            results_dir=Path(tempfile.mkdtemp(dir=folder)),
+            devices=devices,
+        )
+    return made.trainer
+
+
+def compared(folder: Path, **given) -> dict:
+    """How far a training on two devices is from another one, and where its variables are.
+
+    The other is without placement.  In 16 bits the order of a sum shows, and that is another where
+    a tape is at work; so there it is one with the same device twice.
+    """
+    exact = "policy" in given
+    other = trainer(folder, devices=ONE if exact else (), **given)
+    placed = trainer(folder, devices=TWO, **given)
+    devices = placement.assign(placed.model.detector.parts, FRACTIONS, TWO)
+    before = other.model.to_archive()
+    expected, found = list(other.run()), list(placed.run())
+    files = [archive.read(events[-1].checkpoint, "") for events in (expected, found)]
+    return {
+        "exact": exact,
+        "steps": len(found) - 1,
+        "moved": largest_gap(before.weights, files[1].weights),
+        "layers": Counter(devices.values()),
+        "astray": astray(placed, devices),
+        "same parts": before.parts == files[1].parts,
+        "gaps": {
+            "losses": max(
+                largest_gap(a.losses, b.losses) for a, b in zip(expected, found, strict=True)
+            ),
+            "weights": largest_gap(files[0].weights, files[1].weights),
+            "optimizer": largest_gap(files[0].optimizer, files[1].optimizer),
+            "detections": largest_gap(detections(other), detections(placed)),
+        },
+    }
+
+
+def detections(found: Trainer) -> dict:
+    images = tf.constant(np.random.default_rng(3).normal(size=(2, 64, 64, 3)), tf.float32)
+    sizes = tf.constant([[64.0, 64.0], [64.0, 48.0]])
+    return found.model.detector.detect(images, sizes, SETTINGS)._asdict()
+
+
+def largest_gap(expected: dict, found: dict) -> float:
+    """The largest difference of any two numbers; infinity where there is no counterpart."""
+    if expected.keys() != found.keys():
+        return float("inf")
+    return max(
+        float(np.abs(np.subtract(expected[name], found[name], dtype=np.float64)).max(initial=0.0))
+        for name in expected
+    )
+
+
+def astray(found: Trainer, devices: dict[str, str]) -> list[str]:
+    """Variables that are not where their layer is, the optimizer's included."""
+    detector, wrong = found.model.detector, []
+    for name, part in detector.parts.items():
+        for layer in part.layers:
+            for variable in layer.variables:
+                if not variable.value.device.endswith(devices[f"{name}/{layer.name}"]):
+                    wrong.append(variable.path)
+    trained = {v.path.replace("/", "_"): v.value.device for v in detector.trainable_variables}
+    for slot in found.optimizer.variables:
+        at = {device for path, device in trained.items() if f"/{path}_" in slot.path}
+        if at and at != {slot.value.device}:
+            wrong.append(slot.path)
+    return wrong
+
+
+def operations(folder: Path) -> dict:
+    """What runs on which device in a step of a training on two."""
+    placed = trainer(folder, devices=TWO)
+    context.context().enable_run_metadata()
+    next(placed.run())
+    graphs = context.context().export_run_metadata().partition_graphs
+    nodes = [node for graph in graphs for node in graph.node]
+    trained = Counter(v.value.device[-5:] for v in placed.model.detector.trainable_variables)
+    return {
+        "trained": trained,
+        "convolutions": _count(nodes, lambda op: "Conv2D" in op and "Backprop" not in op),
+        "filter gradients": _count(nodes, lambda op: "Conv2DBackpropFilter" in op),
+        "normalizations": _count(nodes, lambda op: "FusedBatchNorm" in op and "Grad" not in op),
+        "their gradients": _count(nodes, lambda op: "FusedBatchNormGrad" in op),
+        "products of the backward pass": Counter(
+            node.device[-5:]
+            for node in nodes
+            if "MatMul" in node.op and node.name.startswith("gradients")
+        ),
+        "crops": _count(nodes, lambda op: op == "CropAndResize"),
+        "suppressions": _count(nodes, lambda op: op == "CombinedNonMaxSuppression"),
+        "square roots": _count(nodes, lambda op: op == "Sqrt"),
+        "joint identities": _count(nodes, lambda op: op == "IdentityN"),
+    }
+
+
+def _count(nodes, is_meant) -> Counter:
+    return Counter(node.device[-5:] for node in nodes if is_meant(node.op))
+
+
+def resumed(folder: Path) -> dict:
+    """How far a training on one device that was begun on two is from one in one go, and back."""
+    found = {}
+    whole = archive.read(list(trainer(folder).run())[-1].checkpoint, "").weights
+    for name, first, then in (("to one", TWO, ()), ("to two", (), TWO)):
+        began = trainer(folder, devices=first)
+        began.stop()
+        interrupted = list(began.run())[-1]
+        *_, end = trainer(folder, devices=then, resume=interrupted.checkpoint).run()
+        found[name] = largest_gap(whole, archive.read(end.checkpoint, "").weights)
+    return found
+
+
+def main(folder: Path) -> None:
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    tf.config.experimental.enable_op_determinism()
+    toy.write_scenes(folder, "train", 6, seed=1)
+    # First: what ran before would be among them.
+    report = {"operations": operations(folder)}
+    report["cases"] = {name: compared(folder, **given) for name, given in CASES.items()}
+    report["resumed"] = resumed(folder)
+    (folder / "report.json").write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
