@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
 from frcnn_core import boxes as geometry
-from frcnn_core import extents, folding, losses, matching
+from frcnn_core import extents, folding, graphs, losses, matching
 from frcnn_core.anchors import Anchors
 from frcnn_core.components import Backbone
 from frcnn_core.extents import Canvases
@@ -68,7 +68,7 @@ def _beside_the_head(method: Method) -> Method:
 
     @functools.wraps(method)
     def placed(self: FasterRCNN, *args, **kwargs):
-        first = next(extents.nodes(self.head)).operation
+        first = next(graphs.nodes(self.head)).operation
         with folding.on_device(self.devices, first):
             return method(self, *args, **kwargs)
 
@@ -367,9 +367,10 @@ class FasterRCNN:
 
     def _regularization(self) -> tf.Tensor:
         terms = []
-        for layer in (layer for part in self.parts.values() for layer in _layers(part)):
-            with folding.on_device(self.devices, layer):
-                terms += layer.losses
+        for part in self.parts.values():
+            for layer in _layers(part):
+                with folding.on_device(self.devices, layer):
+                    terms += layer.losses
         return tf.add_n(terms) if terms else tf.constant(0.0)
 
 

@@ -17,7 +17,7 @@ subclasses, which may compute anything.  ``frcnn_core.folding`` runs graphs by t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ import tensorflow as tf
 from keras import layers
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
+from frcnn_core import graphs
 from frcnn_core.anchors import STRIDE
 from frcnn_core.layers import BatchNormalization
 from frcnn_core.quantized_layers import (
@@ -112,19 +113,12 @@ def follow(
     if len(graph.inputs) != 1:
         raise Obstacle(f"{path or graph.name} has several inputs")
     found: dict[int, Extent | None] = {id(graph.inputs[0]): extent}
-    for node in nodes(graph):
+    for node in graphs.nodes(graph):
         sources = [found[id(tensor)] for tensor in node.input_tensors]
         name = f"{path}{node.operation.name}"
         for tensor, result in zip(node.outputs, _through(node, name, sources), strict=True):
             found[id(tensor)] = result
     return found
-
-
-def nodes(graph: keras.Model) -> Iterator[Any]:
-    """The graph's calls of layers, each after those it depends on."""
-    by_depth = graph._nodes_by_depth
-    for depth in sorted(by_depth, reverse=True):
-        yield from (node for node in by_depth[depth] if not node.is_input)
 
 
 def call(layer: keras.Layer, maps: Any, extent: Extent, canvases: Canvases, **kwargs: Any) -> Any:

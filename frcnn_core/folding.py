@@ -31,7 +31,7 @@ import keras
 import tensorflow as tf
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
-from frcnn_core import extents
+from frcnn_core import extents, graphs
 from frcnn_core.convolution import add_bias, conv2d
 from frcnn_core.extents import Canvases, Extent
 from frcnn_core.layers import BatchNormalization
@@ -72,7 +72,7 @@ def run(
     values = {id(tensor): value for tensor, value in given}
     consumers = _consumers(graph)
     pending: dict[int, Convolution] = {}  # those that wait for their normalization
-    for node in extents.nodes(graph):
+    for node in graphs.nodes(graph):
         layer, source, result = node.operation, node.input_tensors[0], node.outputs[0]
         follower = _only(consumers.get(id(result), []))
         here = own.get(id(source))
@@ -161,7 +161,7 @@ def _multiply(layer: keras.layers.Dense, inputs: tf.Tensor) -> tf.Tensor:
 def _consumers(graph: keras.Model) -> dict[int, list]:
     """Tensor id to the nodes that read it; an output of the graph is read by None as well."""
     readers: dict[int, list] = {}
-    for node in extents.nodes(graph):
+    for node in graphs.nodes(graph):
         for tensor in node.input_tensors:
             readers.setdefault(id(tensor), []).append(node)
     for tensor in graph.outputs:

@@ -2,11 +2,11 @@
 
 The layers of features, RPN and head are put in the order that data flows, and that row is cut into
 one piece for each device (``training_config.model_parallelism``).  A device holds the weights of
-its layers, and the optimizer's; it computes what they make, and the gradients.  So what it keeps
-from the forward pass for the backward pass is divided too, which is the larger part.
+its layers, and what the optimizer keeps of them; it computes what they make, and the gradients.  So
+what is kept of the forward pass for the backward pass is divided too.
 
 Everything between the parts, such as targets, proposals and RoI pooling, belongs to the device of
-the head's first layer: the crops that pooling makes are much larger than what it makes them of.
+the head's first layer: 256 crops of 7 x 7 cells are more than the map of 24 x 78 they are made of.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
-from frcnn_core import extents
+from frcnn_core import graphs
 from frcnn_core.detector import FasterRCNN
 from frcnn_core.errors import SpecError
 
@@ -199,7 +199,7 @@ def _operations(graph: keras.Model, path: str) -> Iterator[tuple[str, keras.Oper
     Models in the graph are replaced by what they compute.
     """
     done = set()
-    for node in extents.nodes(graph):
+    for node in graphs.nodes(graph):
         operation = node.operation
         if operation in done:
             continue

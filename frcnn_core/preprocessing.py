@@ -87,6 +87,15 @@ class Preprocessing:
         """Static shape (height, width, channels) of an image, None where it is dynamic."""
         return (self.height or None, self.width or None, self.channels)
 
+    @property
+    def largest_canvas(self) -> tuple[int, int]:
+        """Height and width in pixels of what the network sees, of the largest one, lying, if the
+        shape is dynamic."""
+        if not self.is_dynamic:
+            return self.height, self.width
+        height, width = canvas([self.min_side, self.max_side]).numpy().tolist()
+        return height, width
+
     def decode(self, data: tf.Tensor) -> tf.Tensor:
         """The pixels of an image file, the way up that its EXIF orientation says.
 

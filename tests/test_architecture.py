@@ -21,8 +21,8 @@ LEVELS = (
     # 2: the spec language; protobuf, no TensorFlow.
     "spec",
     # 3: the arithmetic; TensorFlow, no spec.
-    "anchors boxes convolution exif extents folding layers losses matching preprocessing "
-    "proposals quantized_layers roi_pooling",
+    "anchors boxes convolution exif extents folding graphs layers losses matching "
+    "preprocessing proposals quantized_layers roi_pooling",
     # 4: the detector, its data and its files.
     "archive builtin checkpoints contact_sheet darknet_files data detector distributed "
     "drawing encryption formats keras_files model placement precision pruning quantization "

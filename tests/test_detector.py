@@ -376,6 +376,45 @@ def test_boxes_scores_and_losses_are_float32_in_mixed_precision(precision):
     assert all(map(math.isfinite, values(losses).values()))
 
 
+BETWEEN_LAYERS = {
+    "CombinedNonMaxSuppression",
+    "CropAndResize",
+    "DivNoNan",
+    "Exp",
+    "Log",
+    "Maximum",
+    "Minimum",
+    "RealDiv",
+    "Sigmoid",
+    "Softmax",
+    "SparseSoftmaxCrossEntropyWithLogits",
+    "Square",
+    "TopKV2",
+}
+"""Operations of boxes, overlaps, scores and losses that no layer of a toy takes."""
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_only_layers_compute_in_16_bits(precision):
+    detector = toy.detector(precision=precision, kernel_regularizer=keras.regularizers.L2(0.1))
+    half = tf.as_dtype(precision.removeprefix("mixed_"))
+
+    @tf.function(autograph=False)
+    def both(images, sizes, given, seeds):
+        return detector.losses(given, seeds, TRAINING), detector.detect(images, sizes, DETECTION)
+
+    graph = both.get_concrete_function(*pictures(1), batch([SQUARE]), seeds(1)).graph
+    in_16_bits, in_32_bits = set(), set()
+    for operation in graph.get_operations():
+        dtypes = {tensor.dtype for tensor in [*operation.inputs, *operation.outputs]}
+        if half in dtypes:
+            in_16_bits.add(operation.type)
+        elif tf.float32 in dtypes:
+            in_32_bits.add(operation.type)
+    assert {"Conv2D", "MatMul", "Relu"} <= in_16_bits - in_32_bits
+    assert BETWEEN_LAYERS <= in_32_bits - in_16_bits
+
+
 # Drawing --------------------------------------------------------------------------------------
 
 

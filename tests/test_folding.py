@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from frcnn_core import folding
 from frcnn_core.layers import BackboneConfig, BatchNormalization, Blocks
+from frcnn_core.model import with_precision
 from frcnn_core.quantized_layers import QuantizedConv2D, QuantizedDepthwiseConv2D
 from frcnn_mobilenet_v2 import MobileNetV2
 from frcnn_resnet import ResNet
@@ -263,6 +264,21 @@ def test_layers_it_does_not_know_are_called_as_they_are():
     np.testing.assert_allclose(
         folding.run(model, inputs, training=True), model(inputs, training=True), atol=1e-5
     )
+
+
+def test_a_model_in_the_model_is_folded_too():
+    """Also one of several inputs, as of a residual unit."""
+    x, shortcut = keras.Input((8, 8, 4)), keras.Input((8, 8, 4))
+    y = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(x)
+    y = BatchNormalization(frozen_statistics=True)(y)
+    unit = keras.Model([x, shortcut], keras.layers.Add()([y, shortcut]), name="unit")
+    images = keras.Input((8, 8, 4))
+    model = randomized(keras.Model(images, unit([keras.layers.ReLU()(images), images])))
+    inputs = noise(2, 8, 8, 4)
+    run = tf.function(lambda x: folding.run(model, x, training=True), autograph=False)
+    np.testing.assert_allclose(run(inputs), model(inputs, training=True), atol=1e-5)
+    operations = {op.type for op in run.get_concrete_function(inputs).graph.get_operations()}
+    assert {"Conv2D", "BiasAdd"} <= operations  # beta went into a bias
 
 
 def test_dropout_drops_in_training_only():

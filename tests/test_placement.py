@@ -12,8 +12,9 @@ import placed_trainings
 import pytest
 import toy
 
-from frcnn_core import archive, placement
+from frcnn_core import archive, assemble, placement
 from frcnn_core.errors import SpecError
+from frcnn_core.spec.load import loads
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,21 @@ def test_a_model_in_the_model_is_placed_with_its_weights():
     placed = placement.place(detector, devices)
     for before, after in zip(detector.features.weights, placed.features.weights, strict=True):
         assert (before.numpy() == after.numpy()).all()
+
+
+def assembled(folder: Path, fractions: str, **given):
+    toy.write_scenes(folder, "train", 2, seed=0)
+    spec = loads(toy.spec_text(folder, training=f"model_parallelism: {fractions}"))
+    return assemble.training(spec, toy.plugins(), results_dir=folder / "results", **given)
+
+
+def test_as_many_devices_are_needed_as_there_are_fractions(tmp_path):
+    with pytest.raises(SpecError, match=r"2 fractions .* Type --gpus 2 --num_processes 1"):
+        assembled(tmp_path, "[0.3, 0.7]")
+
+
+def test_one_fraction_is_one_device(tmp_path):
+    assert not assembled(tmp_path, "[1.0]").trainer.model.detector.devices
 
 
 # --- on two devices

@@ -213,3 +213,9 @@ def test_describing_a_preprocessing_needs_no_tensorflow():
         "Preprocessing(4, 4).describe(); assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_largest_canvas_is_the_input_itself_or_whole_cells_around_the_longest_sides():
+    assert Preprocessing(height=64, width=96).largest_canvas == (64, 96)
+    # 160 is ten cells; 250 needs sixteen, which are 256.
+    assert Preprocessing(height=0, width=0, min_side=160, max_side=250).largest_canvas == (160, 256)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
-from frcnn_core import archive, extents, flops
+from frcnn_core import archive, flops, graphs
 from frcnn_core.anchors import Anchors
 from frcnn_core.assemble import provenance
 from frcnn_core.assemble.evaluation import detection_settings
@@ -26,7 +26,7 @@ from frcnn_core.detector import DetectionSettings, FasterRCNN
 from frcnn_core.errors import FrcnnError, ModelFileError
 from frcnn_core.model import PARTS, Provenance, named_variables, provenance_in
 from frcnn_core.plugins import Plugins
-from frcnn_core.preprocessing import Preprocessing, canvas
+from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.quantized_layers import FakeQuantize, QuantizedKernel
 from frcnn_core.spec.load import loads
 
@@ -152,18 +152,18 @@ def describe(path: Path, key: str, plugins: Plugins) -> ModelDescription:
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} holds no usable detector: {error}") from error
     custom_layers, problems = _custom_layers(content, plugins, path)
-    graphs = {}
+    drawn = {}
     for name, config in configs.items():
         graph = _graph(name, config, content.weights, custom_layers, problems)
         if graph is not None:
-            graphs[name] = graph
-    height, width = largest_image(preprocessing)
+            drawn[name] = graph
+    height, width = preprocessing.largest_canvas
     rois = _rois_per_image(content.spec)
     shapes, operations = {}, {}
-    if len(graphs) == len(PARTS):
+    if len(drawn) == len(PARTS):
         images = (1, height, width, preprocessing.channels)
         detector = FasterRCNN(
-            **graphs,
+            **drawn,
             anchors=anchors,
             regression_scale=facts["regression_scale"],
             dynamic_shape=preprocessing.is_dynamic,
@@ -180,8 +180,8 @@ def describe(path: Path, key: str, plugins: Plugins) -> ModelDescription:
         preprocessing=preprocessing,
         anchors=anchors,
         parts=tuple(
-            _described(name, graphs[name], shapes, operations if counted else None)
-            if name in graphs
+            _described(name, drawn[name], shapes, operations if counted else None)
+            if name in drawn
             else _described_without_graph(name, json.loads(config), content.weights)
             for name, config in configs.items()
         ),
@@ -194,14 +194,6 @@ def describe(path: Path, key: str, plugins: Plugins) -> ModelDescription:
         spec=content.spec,
         problems=tuple(problems),
     )
-
-
-def largest_image(preprocessing: Preprocessing) -> tuple[int, int]:
-    """Height and width in pixels of an image, of the largest one, lying, if shapes are dynamic."""
-    if not preprocessing.is_dynamic:
-        return preprocessing.height, preprocessing.width
-    height, width = canvas([preprocessing.min_side, preprocessing.max_side]).numpy().tolist()
-    return height, width
 
 
 def _custom_layers(
@@ -272,7 +264,7 @@ def _follow(
     for tensor, given in zip(graph.inputs, inputs, strict=True):
         values[id(tensor)] = given
         found[f"{path}/{tensor._keras_history.operation.name}"] = tuple(given.shape[1:])
-    for node in extents.nodes(graph):
+    for node in graphs.nodes(graph):
         args, kwargs = node.arguments.fill_in(values)
         name = f"{path}/{node.operation.name}"
         if type(node.operation) is Functional:
@@ -282,15 +274,6 @@ def _follow(
         found[name] = tuple(made[0].shape[1:])
         values |= {id(t): result for t, result in zip(node.outputs, made, strict=True)}
     return [values[id(tensor)] for tensor in graph.outputs]
-
-
-def _leaves(graph: keras.Model, path: str) -> Iterator[tuple[str, keras.Layer]]:
-    """Every layer by ``part/layer``, those of models in the graph in place of these."""
-    for layer in graph.layers:
-        if type(layer) is Functional:
-            yield from _leaves(layer, f"{path}/{layer.name}")
-        else:
-            yield f"{path}/{layer.name}", layer
 
 
 def _described(
@@ -313,7 +296,7 @@ def _described(
             ),
             quantization=_quantization(layer),
         )
-        for path, layer in _leaves(graph, name)
+        for path, layer in graphs.leaves(graph, name)
     )
     return PartDescription(
         name=name,

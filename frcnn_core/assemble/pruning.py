@@ -12,7 +12,6 @@ from frcnn_core.assemble.evaluation import detection_settings
 from frcnn_core.assemble.models import open_model
 from frcnn_core.model import Model
 from frcnn_core.plugins import Plugins
-from frcnn_core.preprocessing import Preprocessing, canvas
 from frcnn_core.pruning import ChannelGroup, Criterion, Plan, check_layer_names, prune
 from frcnn_core.pruning.scores import layer_at
 from frcnn_core.spec import load
@@ -162,7 +161,7 @@ def open_prunable(
     plan = Plan(parts, criterion, fixed={*backbone.unprunable, *excluded_layers})
     spec = load.loads(model.spec, f"the spec in {path}")
     rois = detection_settings(spec.message.inference_config).rpn_nms_max_boxes
-    height, width = _largest(model.preprocessing)
+    height, width = model.preprocessing.largest_canvas
     images = (1, height, width, model.preprocessing.channels)
     return Prunable(
         model=model,
@@ -173,11 +172,3 @@ def open_prunable(
         rois_per_image=rois,
         operations=flops.of_layers(model.detector, images, rois_per_image=rois),
     )
-
-
-def _largest(preprocessing: Preprocessing) -> tuple[int, int]:
-    """Height and width of an image in pixels, the largest there is, lying."""
-    if not preprocessing.is_dynamic:
-        return preprocessing.height, preprocessing.width
-    height, width = canvas([preprocessing.min_side, preprocessing.max_side]).numpy().tolist()
-    return height, width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -237,12 +238,11 @@ def _placed(
             f"training_config.model_parallelism: {len(fractions)} fractions need as many devices, "
             f"not {len(devices)}. Type --gpus {len(fractions)} --num_processes 1."
         )
+    device_of = placement.assign(detector.parts, fractions, devices)
+    counts = Counter(device_of.values())
+    logger.info("Layers: %s.", ", ".join(f"{counts[device]} on {device}" for device in devices))
     component, _ = backbone(spec, plugins)
-    return placement.place(
-        detector,
-        placement.assign(detector.parts, fractions, devices),
-        custom_layers=component.custom_layers(),
-    )
+    return placement.place(detector, device_of, custom_layers=component.custom_layers())
 
 
 def _without_statistics(

@@ -17,7 +17,7 @@ This reads the nodes of Keras graphs, as ``frcnn_core.folding`` does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -25,6 +25,7 @@ import numpy as np
 from keras import layers
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
+from frcnn_core import graphs
 from frcnn_core.layers import BatchNormalization
 from frcnn_core.quantized_layers import (
     FakeQuantize,
@@ -184,7 +185,7 @@ class _Tracer:
         for tensor, segments in zip(graph.inputs, inputs, strict=True):
             self._read(f"{path}/{tensor._keras_history.operation.name}", segments)
             values[id(tensor)] = segments
-        for node in _nodes(graph):
+        for node in graphs.nodes(graph):
             layer = node.operation
             name = f"{path}/{layer.name}"
             sources = [values[id(tensor)] for tensor in node.input_tensors]
@@ -397,12 +398,3 @@ def _obstacle(layer: keras.Layer, node) -> str:
     if isinstance(layer, layers.Rescaling) and (np.ndim(layer.scale) or np.ndim(layer.offset)):
         return "has a number for each channel"
     return ""
-
-
-def _nodes(graph: keras.Model) -> Iterator:
-    """The graph's calls of layers, each after those it depends on."""
-    by_depth = graph._nodes_by_depth
-    for depth in sorted(by_depth, reverse=True):
-        for node in by_depth[depth]:
-            if not node.is_input:
-                yield node

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 from keras.src.models.functional import Functional
 
+from frcnn_core import graphs
 from frcnn_core.errors import FrcnnError
 from frcnn_core.pruning.channels import ChannelGroup, Channels
 
@@ -59,7 +60,7 @@ def rebuild(
         smaller = rebuilt[name] = keras.models.model_from_json(
             json.dumps(config), custom_objects=dict(custom_layers or {})
         )
-        pairs = zip(_leaves(part, name), _leaves(smaller, name), strict=True)
+        pairs = zip(graphs.leaves(part, name), graphs.leaves(smaller, name), strict=True)
         for (path, before), (_, after) in pairs:
             for source, target in zip(before.variables, after.variables, strict=True):
                 array = np.asarray(source)
@@ -146,13 +147,3 @@ def _sliced(array: np.ndarray, inputs: np.ndarray | None, outputs: np.ndarray | 
         return array[inputs if outputs is None else outputs]
     array = array.take(inputs, axis=-2)
     return array if outputs is None else array.take(outputs, axis=-1)
-
-
-def _leaves(model: keras.Model, path: str) -> Iterator[tuple[str, keras.Layer]]:
-    """Every layer by ``part/layer``, those of models in the model in place of these."""
-    for layer in model.layers:
-        name = f"{path}/{layer.name}"
-        if type(layer) is Functional:
-            yield from _leaves(layer, name)
-        else:
-            yield name, layer

@@ -30,7 +30,7 @@ import keras
 from keras import layers
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
-from frcnn_core import extents
+from frcnn_core import graphs
 from frcnn_core.layers import BatchNormalization
 from frcnn_core.quantized_layers import QUANTIZED, FakeQuantize
 
@@ -100,7 +100,7 @@ class _Copier:
             fresh = keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
             inputs[id(tensor)] = fresh
             values[id(tensor)] = drawing.ranged(fresh, name) if ranged_inputs else fresh
-        for node in extents.nodes(graph):
+        for node in graphs.nodes(graph):
             layer = node.operation
             args, kwargs = node.arguments.fill_in(values)
             is_prediction = predicts and drawing.is_read_by_caller_only(node)
@@ -160,7 +160,7 @@ class _Drawing:
         self._names = {operation.name for operation in graph.operations}
         self._makers: dict[int, Any] = {}
         self._readers: dict[int, list] = {}
-        for node in extents.nodes(graph):
+        for node in graphs.nodes(graph):
             self._makers |= {id(tensor): node for tensor in node.outputs}
             for tensor in node.input_tensors:
                 self._readers.setdefault(id(tensor), []).append(node)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
-from frcnn_core import extents
+from frcnn_core import graphs
 from frcnn_core.quantized_layers import SMALLEST_RANGE, FakeQuantize, QuantizedKernel
 
 
@@ -65,18 +65,13 @@ def ranges(parts: Mapping[str, keras.Model]) -> Ranges:
 
 
 def _leaves(parts: Mapping[str, keras.Model]) -> Iterator[tuple[str, keras.Layer]]:
-    """Every layer by ``part/layer``, those of models in a part in place of these."""
     for name, part in parts.items():
-        for layer in part.layers:
-            if type(layer) is Functional:
-                yield from _leaves({f"{name}/{layer.name}": layer})
-            else:
-                yield f"{name}/{layer.name}", layer
+        yield from graphs.leaves(part, name)
 
 
 def _quantized_tensors(graph: keras.Model, path: str) -> Iterator[tuple[str, FakeQuantize]]:
     """What each ``FakeQuantize`` reads, as ``path/layer`` of what makes it."""
-    for node in extents.nodes(graph):
+    for node in graphs.nodes(graph):
         if isinstance(node.operation, FakeQuantize):
             maker = node.input_tensors[0]._keras_history.operation
             yield f"{path}/{maker.name}", node.operation

@@ -94,3 +94,26 @@ def test_the_curve_has_a_row_for_each_validation(folder):
     table = run([sys.executable, EXAMPLE / "curve.py", status]).splitlines()
     assert table[0].split() == ["minutes", "epoch", "AP@0.5", "COCO", "AP"]
     assert [row.split()[1] for row in table[1:]] == [str(EPOCHS)]
+
+
+def test_half_of_the_parameters_do_as_well_after_retraining(folder):
+    """The example of pruning, with its script's commands, on the model of the short training."""
+    model = folder / f"results/frcnn_resnet_10.epoch_{EPOCHS}.tlt"
+    script = (ROOT / "examples/prune/reproduce.sh").read_text()
+    assert 'frcnn prune -m "$model" -o "$out/pruned.tlt" --target-ratio 0.5' in script
+    frcnn(
+        *("prune", "-m", model, "-o", folder / "pruned.tlt", "--target-ratio", "0.5"),
+        *("--json", folder / "pruned.json"),
+    )
+    report = json.loads((folder / "pruned.json").read_text())
+    assert report["after"]["parameters"] <= 0.5 * report["before"]["parameters"]
+    (folder / "retrain.txt").write_text(
+        (folder / "short.txt").read_text()
+        + f'training_config {{ retrain_pruned_model: "{folder / "pruned.tlt"}" }}\n'
+    )
+    frcnn("train", "-e", folder / "retrain.txt", "-r", folder / "retrained")
+    before, after = (
+        [json.loads(line) for line in (folder / name / "status.json").open()][-2]["kpi"]["voc12"]
+        for name in ("results", "retrained")
+    )
+    assert after > before - 0.02

@@ -436,6 +436,12 @@ def test_annealing_points_come_in_order_after_the_soft_start(plugins):
     assert only(plugins, written(path, "[0.9, 0.8]"))[1] == f"{path}[1]"
 
 
+def test_the_fractions_of_a_divided_network_are_positive_and_of_any_sum(plugins):
+    path = f"{T}.model_parallelism"
+    assert problems(plugins, GOOD + written(path, "[30, 70]")) == []
+    assert only(plugins, written(path, "[0.5, 0]"))[:2] == ("error", f"{path}[1]")
+
+
 def test_an_unknown_arch_is_answered_with_those_there_are(plugins):
     _, field, message = only(plugins, written(f"{M}.arch", "'resnt:18'"))
     assert field == f"{M}.arch"
