@@ -1,8 +1,9 @@
 """The processes that train one detector together, each on a part of every batch.
 
-This is the only module that knows Horovod.  It works at the level of gradients: each process
-computes those of its own images, all of them average, and each takes the same step.  So all hold
-the same variables at any time, and a process alone is the same program with nothing to average.
+This is the only module that calls Horovod's operations; ``cli/launcher.py`` starts processes with
+its rendezvous server.  It works at the level of gradients: each process computes those of its own
+images, all of them average, and each takes the same step.  So all hold the same variables at any
+time, and a process alone is the same program with nothing to average.
 
 Source: Sergeev and Del Balso 2018, https://arxiv.org/abs/1802.05799.
 """
@@ -10,7 +11,7 @@ Source: Sergeev and Del Balso 2018, https://arxiv.org/abs/1802.05799.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -19,6 +20,7 @@ from typing import TypeVar
 import tensorflow as tf
 
 from frcnn_core.errors import FrcnnError, WorkerLost
+from frcnn_core.process import this_process
 
 T = TypeVar("T")
 
@@ -196,9 +198,10 @@ def connect(*, compress: bool = False) -> Workers:
     Raises:
         FrcnnError: there are several, but Horovod is not installed or cannot connect them.
     """
-    expected = launched(os.environ)
-    if expected == 1:
+    process = this_process(os.environ)
+    if process is None or process.size == 1:
         return ALONE
+    expected = process.size
     try:
         import horovod.tensorflow as horovod
     except (ImportError, OSError, tf.errors.OpError) as error:
@@ -227,16 +230,6 @@ def connect(*, compress: bool = False) -> Workers:
     )
 
 
-def launched(environment: Mapping[str, str]) -> int:
-    """How many processes a launcher started together, this one among them.
-
-    Args:
-        environment: of this process; ``horovodrun``, ``mpirun`` and ``srun`` write it.
-    """
-    found = next((environment[name] for name in _SIZES if name in environment), "1")
-    return max(int(found), 1) if found.isdigit() else 1
-
-
 _OPS = _AVERAGE, _AVERAGE_16_BITS, _GATHER, _SHARE = (
     "frcnn_average",
     "frcnn_average_16_bits",
@@ -244,13 +237,6 @@ _OPS = _AVERAGE, _AVERAGE_16_BITS, _GATHER, _SHARE = (
     "frcnn_share",
 )
 """Names by which processes find out that they are at the same exchange."""
-
-_SIZES = (
-    "HOROVOD_SIZE",  # horovodrun with Gloo
-    "OMPI_COMM_WORLD_SIZE",  # Open MPI
-    "PMI_SIZE",  # MPICH and Intel MPI
-    "SLURM_STEP_NUM_TASKS",  # srun; SLURM_NTASKS is there without it, too
-)
 
 _LOST = (
     "Another process of this training ended, so this one cannot go on. What the other one said "

@@ -14,7 +14,7 @@ PLUGINS = {path.parent.name: path.parent for path in ROOT.glob("plugins/*/frcnn_
 
 LEVELS = (
     # 0: numpy at most.
-    "errors structures files labels label_files scoring original_pixels",
+    "errors structures files labels label_files scoring original_pixels process",
     # 1: what describes a component; neither TensorFlow nor protobuf.
     "__init__ components compatibility hookspecs import_plan label_formats registry plugins "
     "options arch scaffold",
@@ -110,6 +110,11 @@ def test_imports_go_round_in_no_circle():
     for path in modules():
         graph.setdefault(unit(path), set()).update(core_units(imported(path)) - {unit(path)})
     TopologicalSorter(graph).prepare()  # raises CycleError, which lists the circle
+
+
+def test_two_modules_know_horovod():
+    found = {by_path(path) for path in modules() if "horovod" in packages(imported(path))}
+    assert found == {"frcnn_core/cli/launcher.py", "frcnn_core/distributed.py"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=by_path)

@@ -13,6 +13,7 @@ out=$(cd "$2" && pwd)
 [ -e "$out/evaluation.json" ] || "$here/../bccd/reproduce.sh" "$1" "$out"
 model=$(ls -t "$out"/results/*.tlt | head -n 1)
 
+frcnn prune -m "$model" --sweep
 frcnn prune -m "$model" -o "$out/pruned.tlt" --target-ratio 0.5 --json "$out/pruned.json"
 frcnn evaluate -e "$out/train.txt" -m "$out/pruned.tlt" --json "$out/evaluation_pruned.json"
 # The same spec, but for where it starts and how long it takes.

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import click
 
-from frcnn_core.cli.processes import Process, indices_of
+from frcnn_core.cli.processes import indices_of
 from frcnn_core.errors import FrcnnError
+from frcnn_core.process import Process
 
 logger = logging.getLogger(__name__)
 

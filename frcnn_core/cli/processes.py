@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from frcnn_core.errors import FrcnnError
+from frcnn_core.process import Process
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,6 @@ class Layout:
     def processes_of_a_machine(self) -> int:
         """The most that one machine has."""
         return max((host.processes for host in self.hosts), default=self.processes)
-
-
-@dataclass(frozen=True)
-class Process:
-    """One of several processes that train together, as its environment tells it."""
-
-    rank: int
-    size: int
-    local_rank: int
-    local_size: int
 
 
 def layout(
@@ -86,41 +77,6 @@ def layout(
     if gpu_index:
         _check_indices(gpu_index, found)
     return found
-
-
-def this_process(environment: Mapping[str, str]) -> Process | None:
-    """Which of several processes this one is, or None where it was not started as one of them.
-
-    Args:
-        environment: ``os.environ``; the variables are those of horovodrun, of Open MPI's mpirun,
-            of MPICH's and Intel's, and of srun.
-    """
-    for rank, size, local_rank, local_size in _VARIABLES:
-        if rank not in environment:
-            continue
-        found = Process(
-            int(environment[rank]),
-            int(environment.get(size, 1)),
-            int(environment.get(local_rank, 0)),
-            int(environment.get(local_size, "1").split("(")[0].split(",")[0]),
-        )
-        # srun and mpirun also start programs that are no training of several processes.
-        return found if found.size > 1 or rank == "HOROVOD_RANK" else None
-    return None
-
-
-_VARIABLES = (
-    ("HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_RANK", "HOROVOD_LOCAL_SIZE"),
-    (
-        "OMPI_COMM_WORLD_RANK",
-        "OMPI_COMM_WORLD_SIZE",
-        "OMPI_COMM_WORLD_LOCAL_RANK",
-        "OMPI_COMM_WORLD_LOCAL_SIZE",
-    ),
-    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
-    # A batch script has the first too, but only srun sets the second.  The last is e.g. 4(x2).
-    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),
-)
 
 
 def check_agrees(process: Process, gpus: int | None, num_processes: int, devices: int) -> None:

@@ -14,7 +14,8 @@ from frcnn_core.cli import options
 
 if TYPE_CHECKING:
     from frcnn_core.assemble import Training
-    from frcnn_core.cli.processes import Layout, Process
+    from frcnn_core.cli.processes import Layout
+    from frcnn_core.process import Process
     from frcnn_core.spec.load import Spec
 
 
@@ -69,9 +70,10 @@ def train(
     from frcnn_core.cli.running import announce
     from frcnn_core.errors import SpecError
     from frcnn_core.plugins import installed
+    from frcnn_core.process import this_process
     from frcnn_core.spec import check, load
 
-    process = processes.this_process(os.environ)
+    process = this_process(os.environ)
     is_launched = launcher.LAUNCHED in os.environ
     with outcomes.reported() if is_launched else nullcontext():
         spec = load.load(experiment_spec)

@@ -255,12 +255,12 @@ def _how_it_ended(worker: Worker) -> str:
             "batch_size_per_gpu or fewer processes need less)."
         )
     if number:
-        # Horovod 0.28.1 takes HOROVOD_GLOO_IFACE for its first connections only.
+        # Horovod 0.28.1 as published takes HOROVOD_GLOO_IFACE for its first connections only.
         own_name = "gloo::" in said and "connect [127." in said
         hint = (
-            "\n  Gloo looks up the address of a machine by the machine's own name (`hostname`). "
-            "In /etc/hosts, let it stand for the address in the network, not for 127.0.0.1 or "
-            "127.0.1.1."
+            "\n  This Horovod looks up the address of a machine by the machine's own name "
+            "(`hostname`); one that `make horovod` builds does not. Or let the name stand for the "
+            "address in the network in /etc/hosts, not for 127.0.0.1 or 127.0.1.1."
         )
         return (
             f"{name} was killed by signal {number} ({signal.strsignal(number)}).{said}"

@@ -39,7 +39,7 @@ def wheel(script, target, tmp_path):
 
 
 def test_the_key_names_all_that_a_wheel_is_built_for(target):
-    assert target.key == ("horovod-0.28.1-tensorflow-2.21.0-cp311-linux-x86_64-glibc2.36-gloo")
+    assert target.key == ("horovod-0.28.1.2-tensorflow-2.21.0-cp311-linux-x86_64-glibc2.36-gloo")
 
 
 @pytest.mark.parametrize(
@@ -225,6 +225,29 @@ def test_the_file_that_does_not_compile_is_left_out(script, tmp_path):
     assert listing.read_text() == first + last
     with pytest.raises(script.HorovodError, match="not the one known"):
         script.without_xla_operations(tmp_path)
+
+
+CONTEXT = """\
+void GlooContext::Initialize() {
+  device_attr.iface = gloo_iface_;
+}
+void GlooContext::InitializeForProcessSet(const GlooContext& global_context) {
+  device_attr.iface = gloo_iface_;
+}
+"""
+
+
+def test_process_sets_take_the_interface_that_is_named(script, tmp_path):
+    context = tmp_path / "horovod" / "common" / "gloo" / "gloo_context.cc"
+    context.parent.mkdir(parents=True)
+    context.write_text(CONTEXT)
+    script.with_one_interface(tmp_path)
+    before, after = CONTEXT.splitlines(), context.read_text().splitlines()
+    changed = [number for number, line in enumerate(after) if line != before[number]]
+    assert changed == [4]
+    assert after[4] == "  device_attr.iface = global_context.gloo_iface_;"
+    with pytest.raises(script.HorovodError, match="not the one known"):
+        script.with_one_interface(tmp_path)
 
 
 # As a user runs it ----------------------------------------------------------------------------

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from frcnn_core.cli.devices import add_in_order, num_cores, use_one_gpu, use_own_devices
-from frcnn_core.cli.processes import Process
 from frcnn_core.errors import FrcnnError
+from frcnn_core.process import Process
 
 
 @pytest.fixture

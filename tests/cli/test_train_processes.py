@@ -181,8 +181,7 @@ def ip(*words, **given):
 
 @pytest.fixture
 def two_machines(tmp_path):
-    """Addresses of this machine and of another one; what to start a command with here; and a PATH
-    whose ``ssh`` leads there.
+    """Addresses of this machine and of another one, and a PATH whose ``ssh`` leads there.
 
     The other machine is a network namespace behind a cable of its own, or where that is not
     allowed another loopback address.
@@ -194,35 +193,21 @@ def two_machines(tmp_path):
     folder = tmp_path / "bin"
     folder.mkdir()
     ssh = folder / "ssh"
-    inside = ""
-    if joined:
-        inside = " ".join(map(str, ("ip", "netns", "exec", NAMESPACE, *_named(folder, THERE))))
+    inside = f"ip netns exec {NAMESPACE}" if joined else ""
     ssh.write_text(
         f'#!/bin/sh\nwhile [ "$1" = -o ]; do shift 2; done\necho "$1" >> {tmp_path}/reached\n'
         f'shift\nunset PYTHONPATH\nexec {inside} /bin/sh -c "$*"\n'
     )
     ssh.chmod(0o755)
     path = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    yield here, there, (_named(folder, HERE) if joined else ()), path
+    yield here, there, path
     if joined:
         ip("netns", "delete", NAMESPACE, check=True)  # and with it both ends of the cable
 
 
-def _named(folder, name):
-    """A command that starts another one where this machine is called ``name``, for Gloo looks up
-    its own address by that."""
-    script = folder / f"on-{name}"
-    script.write_text(f'#!/bin/sh\necho {name} > /proc/sys/kernel/hostname\nexec "$@"\n')
-    script.chmod(0o755)
-    return ("unshare", "--uts", script)
-
-
 def _connected() -> bool:
     """Whether a namespace could be made and joined to this one."""
-    if (
-        not (shutil.which("ip") and shutil.which("unshare"))
-        or ip("netns", "add", NAMESPACE).returncode
-    ):
+    if not shutil.which("ip") or ip("netns", "add", NAMESPACE).returncode:
         return False
     near, far = f"fr{os.getpid()}a", f"fr{os.getpid()}b"
     inside = ("-n", NAMESPACE)
@@ -241,11 +226,9 @@ def _connected() -> bool:
 
 
 def test_two_machines_train_together(scenes, tmp_path, frcnn, two_machines):
-    here, there, before, path = two_machines
+    here, there, path = two_machines
     hosts = f"{here}:1,{there}:1"
-    out, err, code = ended(
-        frcnn(scenes, "--hosts", hosts, before=before, environment=path, epochs=1)
-    )
+    out, err, code = ended(frcnn(scenes, "--hosts", hosts, environment=path, epochs=1))
     assert code == 0, err
     assert "2 processes: 4 images a step, 2 times the learning rate of one" in out
     assert "8/8 images" in out
