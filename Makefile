@@ -1,7 +1,8 @@
 # make install   a virtual environment in .venv with frcnn and its development tools
 # make test      lint, format check and every test, file by file in two processes
+# make horovod   Horovod for several processes; its wheel is built once, which takes minutes
 # make fast      the tests that neither train nor build anything large
-# make bench     training and inference timed stage by stage (some 40 minutes on 2 cores)
+# make bench     training timed stage by stage and in processes, and inference (some 50 minutes)
 # make demo      draw street scenes, train on them, evaluate, detect, export
 
 VENV   := .venv
@@ -18,7 +19,7 @@ find_python = for p in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
 RUN := $(shell n=1; while [ -e demo/run-$$n ]; do n=$$((n + 1)); done; echo demo/run-$$n)
 FRCNN := $(VENV)/bin/frcnn
 
-.PHONY: install test fast bench demo python
+.PHONY: install horovod test fast bench demo python
 
 install: $(VENV)/installed
 
@@ -35,7 +36,12 @@ python:
 	  echo "    sudo apt-get install python3 python3-venv" >&2; \
 	  echo "or name one: make install PYTHON=/path/to/python3.12" >&2; exit 1; fi
 
+horovod: install
+	$(VENV)/bin/python .ci/horovod
+
 test: install
+	@$(VENV)/bin/python .ci/horovod || printf '\n%s\n' \
+	  '*** No Horovod: the tests of several processes will be SKIPPED. See above. ***' '' >&2
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile

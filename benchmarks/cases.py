@@ -99,6 +99,44 @@ FULL_DATA = DataCases(
 QUICK_DATA = DataCases(QUICK[0], 20, (100, 1000), num_images=200)
 
 
+SCALING = "scaling"
+"""Title of what is measured of several processes."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Processes that train together, and the threads and cores that each has."""
+
+    processes: int
+    threads: int
+
+    @property
+    def cores(self) -> int:
+        """Of all of them."""
+        return self.processes * self.threads
+
+    def __str__(self) -> str:
+        processes = "process" if self.processes == 1 else "processes"
+        threads = "thread" if self.threads == 1 else "threads"
+        return f"{self.processes} {processes} of {self.threads} {threads}"
+
+
+@dataclass(frozen=True)
+class ScalingCases:
+    """What processes are compared on."""
+
+    case: Case
+    """What each of them trains; its batch is each process's own."""
+    rounds: int
+    """How often all layouts are started anew, so that a machine that slows down is noticed by all
+    of them."""
+    layouts: tuple[Layout, ...] = (Layout(1, 1), Layout(1, 2), Layout(2, 1))
+
+
+FULL_SCALING = ScalingCases(Case("resnet:18", 256, 320, 1, training=True), rounds=2)
+QUICK_SCALING = ScalingCases(QUICK[0], rounds=1)
+
+
 def draw(folder: Path, height: int, width: int, num_images: int) -> None:
     """Draw street scenes into a new folder and convert them to records."""
     from frcnn_core.assemble import conversion_plan

@@ -15,7 +15,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks import cases, machine, report
+from benchmarks import cases, machine, report, scaling
 from frcnn_core.cli.terminal import load_tensorflow
 from frcnn_core.files import write_whole
 
@@ -29,13 +29,15 @@ COMMANDS = ("--help", "plugins")
 @click.option("--runs", default=5, show_default=True, help="Times each thing is measured.")
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Write all numbers here.")
 def main(quick: bool, only: str, runs: int, output: Path | None) -> None:
-    """Measure training and inference stage by stage, the input pipeline alone, and the start of
-    the command line."""
+    """Measure training and inference stage by stage, the input pipeline alone, training in several
+    processes, and the start of the command line."""
     chosen = [case for case in (cases.QUICK if quick else cases.FULL) if only in case.title]
     data = cases.QUICK_DATA if quick else cases.FULL_DATA
     with_data = only in cases.INPUT_PIPELINE
-    if not chosen and not with_data:
-        known = "\n  ".join([*(case.title for case in cases.FULL), cases.INPUT_PIPELINE])
+    with_scaling = only in cases.SCALING
+    if not chosen and not with_data and not with_scaling:
+        titles = [*(case.title for case in cases.FULL), cases.INPUT_PIPELINE, cases.SCALING]
+        known = "\n  ".join(titles)
         raise click.BadParameter(f"no case has {only!r} in its title. Cases:\n  {known}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     facts = machine.describe()
@@ -64,6 +66,14 @@ def main(quick: bool, only: str, runs: int, output: Path | None) -> None:
             "speed": asdict(speed),
             "scale": [asdict(scale) for scale in scales],
         }
+    if with_scaling and not scaling.can_run():
+        click.echo(f"{cases.SCALING}: left out, there is no Horovod. make horovod installs it.")
+    elif with_scaling:
+        compared = _measure_scaling(cases.QUICK_SCALING if quick else cases.FULL_SCALING, runs)
+        for table in report.scaling_tables(compared):
+            console.print(table)
+        click.echo(report.SCALING_LEGEND)
+        numbers[cases.SCALING] = scaling.as_dict(compared)
     if output:
         write_whole(output, json.dumps(numbers, indent=2) + "\n")
 
@@ -104,6 +114,18 @@ def _measure_data(data: cases.DataCases, runs: int) -> tuple[Any, list[Any]]:
             _alone(_simulate, small, number)
         scales = [_alone(_scale, small, number, data.num_images) for number in data.num_records]
     return speed, scales
+
+
+def _measure_scaling(compared: cases.ScalingCases, runs: int) -> scaling.Scaling:
+    """Training in each layout of processes."""
+    case = compared.case
+    most = max(layout.processes for layout in compared.layouts)
+    with TemporaryDirectory() as folder:
+        click.echo(cases.SCALING, err=True)
+        pictures = Path(folder, "pictures")
+        number = most * case.num_images(runs)
+        _alone(cases.draw, pictures, case.height, case.width, number)
+        return scaling.scaling(compared, pictures, runs=runs)
 
 
 def _measure_one(case: cases.Case, pictures: Path, runs: int) -> report.Measurement:

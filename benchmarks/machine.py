@@ -30,15 +30,20 @@ def describe() -> dict[str, str]:
 
     processor, flags = _processor()
     bfloat16 = [flag for flag in ("amx_bf16", "avx512_bf16", "bf16") if flag in flags]
-    affinity = getattr(os, "sched_getaffinity", None)
     return {
         "processor": processor,
-        "cores": str(len(affinity(0)) if affinity else os.cpu_count()),
+        "cores": str(cores()),
         "bfloat16": ", ".join(bfloat16) or "no instructions for it known",
         "python": platform.python_version(),
         "tensorflow": version("tensorflow"),
         "keras": version("keras"),
     }
+
+
+def cores() -> int:
+    """How many this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _processor() -> tuple[str, list[str]]:

@@ -12,6 +12,7 @@ from benchmarks.cases import Case
 
 if TYPE_CHECKING:
     from benchmarks.input_pipeline import Scale, Speed
+    from benchmarks.scaling import Scaling
 
 LEGEND = """\
 Times are medians. In brackets: the rate of a stage's or step's arithmetic as a share of the
@@ -34,6 +35,14 @@ batch over and over, with the whole machine to itself. Threads are those of the 
 Large sets are records that share 100 pictures. "no index" is the look at all records before a
 training, "index" the same when their index is there, "first batch" comes after it. "before" is the
 memory of the process with TensorFlow loaded, "peak" its peak after as many images of every set."""
+
+
+SCALING_LEGEND = """\
+Each process has cores of its own, as many threads as cores, and a batch of its own; a step is on
+one batch over and over. "times" is the throughput as a multiple of that of the first row. The
+exchange's share is what a step takes longer than the same step without it, in the same processes,
+in turns. "alone" is the exchange of tensors of the gradients' sizes and nothing else. Processes
+start each run together; a run takes as long as its slowest process."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,42 @@ def data_tables(speed: Speed, scales: Sequence[Scale]) -> Iterable[Table]:
             *(f"{value / 2**20:.0f}" for value in (found.memory_before, found.peak_memory)),
         )
     yield table
+
+
+def scaling_tables(found: Scaling) -> Iterable[Table]:
+    """Throughput by processes and threads, then what the exchange between processes takes."""
+    from benchmarks.scaling import (
+        COMPRESSED,
+        COMPRESSED_EXCHANGE,
+        EXCHANGE,
+        STEP,
+        WITHOUT,
+    )
+
+    title = f"Processes, {found.case.title}, each"
+    table = _table(title, ["processes", "threads of each"], ["step, ms", "images/s", "times"])
+    rates = [found.images_per_second(layout) for layout in found.seconds]
+    for (layout, seconds), rate in zip(found.seconds.items(), rates, strict=True):
+        table.add_row(
+            *(str(layout.processes), str(layout.threads), f"{1000 * seconds[STEP]:.0f}"),
+            *(f"{rate:.2f}", f"{rate / rates[0]:.2f}"),
+        )
+    yield table
+    for layout, seconds in found.seconds.items():
+        if layout.processes == 1:
+            continue
+        title = f"Exchange, {layout}, {found.gradient_bytes / 2**20:.1f} MiB of gradients"
+        table = _table(title, ["gradients sent as"], ["step, ms", "share", "alone, ms"])
+        table.add_row("not at all", f"{1000 * seconds[WITHOUT]:.0f}", "", "")
+        for name, program, alone in (
+            ("float32", STEP, EXCHANGE),
+            ("float16", COMPRESSED, COMPRESSED_EXCHANGE),
+        ):
+            table.add_row(
+                *(name, f"{1000 * seconds[program]:.0f}", f"{found.share(layout, program):.3f}"),
+                f"{1000 * seconds[alone]:.0f}",
+            )
+        yield table
 
 
 def as_dict(measurement: Measurement) -> dict[str, Any]:
