@@ -233,13 +233,13 @@ def _introduce(training: Training, *, verbose: bool) -> None:
     click.echo(f"Network: {model.arch}, {model.num_parameters:,} parameters, {training.precision}")
     click.echo(f"Input: {model.preprocessing.describe()}")
     click.echo(f"Training: {data.count} images; objects: {counts}")
+    if data.num_empty:
+        click.echo(f"  {data.num_empty} images have no object of these classes.")
     if (size := trainer.workers.size) > 1:
         click.echo(
             f"{size} processes: {trainer.batch_size * size} images a step, {size} times the "
             "learning rate of one"
         )
-    if data.num_empty:
-        click.echo(f"  {data.num_empty} images have no object of these classes.")
     if training.validation:
         found = training.validation.summary
         click.echo(f"Validation: {found.count} images, {sum(found.objects.values())} objects")
