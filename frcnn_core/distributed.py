@@ -36,8 +36,6 @@ class Workers:
     """Of this process, from 0; the first one writes files and speaks to the user."""
     size: int = 1
     """How many there are."""
-    local_rank: int = 0
-    """Of this process among those on its machine."""
 
     @property
     def is_first(self) -> bool:
@@ -224,7 +222,6 @@ def connect(*, compress: bool = False) -> Workers:
     return HorovodWorkers(
         rank=horovod.rank(),
         size=horovod.size(),
-        local_rank=horovod.local_rank(),
         horovod=horovod,
         compress=compress,
     )

@@ -92,7 +92,7 @@ def main() -> None:
     path = Path(sys.argv[1])
     workers = connect()
     seen = {
-        "worker": (workers.rank, workers.size, workers.local_rank, workers.is_first),
+        "worker": (workers.rank, workers.size, workers.is_first),
         "averages": averages(workers),
         "without the second": without_the_second(workers),
         "exact": in_a_function(workers, compress=False),

@@ -114,7 +114,7 @@ def two_processes(test):
 
 @two_processes
 def test_each_process_knows_which_it_is(seen):
-    assert [one["worker"] for one in seen] == [(0, 2, 0, True), (1, 2, 1, False)]
+    assert [one["worker"] for one in seen] == [(0, 2, True), (1, 2, False)]
 
 
 @two_processes
