@@ -268,7 +268,10 @@ def _show(report: PruningReport, sizes: list[int], prunable: Prunable) -> None:
         f"GFLOPs:     {before.operations / 1e9:.4g} -> {after.operations / 1e9:.4g} "
         f"({_counted(prunable)})"
     )
-    click.echo(f"File:       {sizes[0] / 1e6:.4g} MB -> {sizes[1] / 1e6:.4g} MB")
+    click.echo(
+        f"File:       {sizes[0] / 1e6:.4g} MB -> {sizes[1] / 1e6:.4g} MB "
+        "(the new one without an optimizer's state)"
+    )
     if report.ratio == 1:
         click.secho(
             "Nothing was pruned: no filter is below the threshold, once granularity and minimum "
