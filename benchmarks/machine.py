@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import subprocess
@@ -12,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+
+from frcnn_core.cli.devices import num_cores
 
 CONVOLUTIONS = (
     # batch, height, width, channels, kernel, filters: as they are in a ResNet at 384 x 1248.
@@ -32,18 +33,12 @@ def describe() -> dict[str, str]:
     bfloat16 = [flag for flag in ("amx_bf16", "avx512_bf16", "bf16") if flag in flags]
     return {
         "processor": processor,
-        "cores": str(cores()),
+        "cores": str(num_cores()),
         "bfloat16": ", ".join(bfloat16) or "no instructions for it known",
         "python": platform.python_version(),
         "tensorflow": version("tensorflow"),
         "keras": version("keras"),
     }
-
-
-def cores() -> int:
-    """How many this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _processor() -> tuple[str, list[str]]:

@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from benchmarks import machine
 from benchmarks.cases import Case, Layout, ScalingCases
+from frcnn_core.cli.devices import num_cores
 
 STEP = "step"
 """What every layout is timed by: the trainer's step on one batch over and over."""
@@ -66,7 +66,7 @@ def scaling(cases: ScalingCases, pictures: Path, *, runs: int) -> Scaling:
     Raises:
         click.ClickException: a process failed; with the end of its output.
     """
-    layouts = [layout for layout in cases.layouts if layout.cores <= machine.cores()]
+    layouts = [layout for layout in cases.layouts if layout.cores <= num_cores()]
     seconds: dict[Layout, dict[str, list[float]]] = {
         layout: defaultdict(list) for layout in layouts
     }

@@ -2,28 +2,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import toy
+from toy import noise
 
 from frcnn_core import calibration
 from frcnn_core.detector import TrainingSettings
 from frcnn_core.layers import BatchNormalization
-from frcnn_core.structures import Batch
 
 SETTINGS = TrainingSettings(
     rpn_mini_batch=8, roi_mini_batch=4, rpn_pre_nms_top_n=32, rpn_nms_max_boxes=8
 )
-
-
-def batch(count: int, seed: int) -> Batch:
-    random = np.random.default_rng(seed)
-    return Batch(
-        images=tf.constant(random.normal(3.0, 2.0, (count, 64, 64, 3)), tf.float32),
-        sizes=tf.fill([count, 2], 64.0),
-        scales=tf.ones([count, 2]),
-        boxes=tf.tile(tf.constant([[[8.0, 8.0, 30.0, 30.0]]]), [count, 1, 1]),
-        classes=tf.zeros([count, 1], tf.int32),
-        difficult=tf.zeros([count, 1], tf.bool),
-        names=tf.fill([count], "a.png"),
-    )
 
 
 def norms(detector) -> list[BatchNormalization]:
@@ -33,7 +20,7 @@ def norms(detector) -> list[BatchNormalization]:
 
 def test_the_statistics_are_the_mean_of_what_each_batch_shows_a_layer():
     detector = toy.detector(freeze_bn=True)
-    batches = [batch(16, 0), batch(16, 1)]
+    batches = [noise(16, 0), noise(16, 1)]
     conv, norm = detector.features.get_layer("conv0"), detector.features.get_layer("conv0_bn")
     padded = [tf.pad(b.images, [[0, 0], [1, 1], [1, 1], [0, 0]]) for b in batches]
     seen = [conv(images).numpy() for images in padded]
@@ -48,7 +35,7 @@ def test_only_the_statistics_that_are_asked_for_are_measured():
     detector = toy.detector(freeze_bn=True)
     given = {"conv0_bn", "conv1_bn"}
     calibration.measure_statistics(
-        detector, [batch(32, 0)], SETTINGS, of=lambda name: name not in given
+        detector, [noise(32, 0)], SETTINGS, of=lambda name: name not in given
     )
     changed = {norm.name for norm in norms(detector) if norm.moving_mean.numpy().any()}
     assert changed == {norm.name for norm in norms(detector)} - given
@@ -57,9 +44,9 @@ def test_only_the_statistics_that_are_asked_for_are_measured():
 
 def test_afterwards_the_statistics_are_frozen_again():
     detector = toy.detector(freeze_bn=True)
-    calibration.measure_statistics(detector, [batch(32, 0)], SETTINGS)
+    calibration.measure_statistics(detector, [noise(32, 0)], SETTINGS)
     before = [norm.moving_mean.numpy() for norm in norms(detector)]
-    detector.losses(batch(2, 1), tf.zeros([2, 2], tf.int32), SETTINGS)
+    detector.losses(noise(2, 1), tf.zeros([2, 2], tf.int32), SETTINGS)
     for norm, mean in zip(norms(detector), before, strict=True):
         assert norm.frozen_statistics
         assert norm.momentum == 0.99
@@ -69,7 +56,7 @@ def test_afterwards_the_statistics_are_frozen_again():
 def test_nothing_but_statistics_changes():
     detector = toy.detector(freeze_bn=True)
     before = [variable.numpy() for variable in detector.trainable_variables]
-    calibration.measure_statistics(detector, [batch(32, 0)], SETTINGS)
+    calibration.measure_statistics(detector, [noise(32, 0)], SETTINGS)
     for variable, value in zip(detector.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
@@ -81,7 +68,7 @@ def test_no_more_batches_are_drawn_than_needed(sizes, used):
     def batches():
         for seed, size in enumerate(sizes):
             drawn.append(size)
-            yield batch(size, seed)
+            yield noise(size, seed)
 
     calibration.measure_statistics(toy.detector(freeze_bn=True), batches(), SETTINGS)
     assert len(drawn) == used

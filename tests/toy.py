@@ -213,3 +213,33 @@ def validated_on(folder: Path, name: str) -> str:
         f'validation_data_source {{ tfrecords_path: "{folder}/{name}" '
         f'image_directory_path: "{folder}" }}'
     )
+
+
+def run(made, stop_at: tuple[int, int] | None = None) -> list:
+    """The events of a training that ``assemble`` made, stopped after a (epoch, step)."""
+    from frcnn_core.training import StepDone
+
+    events = []
+    for event in made.trainer.run():
+        events.append(event)
+        if isinstance(event, StepDone) and (event.epoch, event.step) == stop_at:
+            made.trainer.stop()
+    return events
+
+
+def noise(count: int = 2, seed: int = 0):
+    """A batch of noise, with one object in each image."""
+    import tensorflow as tf
+
+    from frcnn_core.structures import Batch
+
+    random = np.random.default_rng(seed)
+    return Batch(
+        images=tf.constant(random.normal(3.0, 2.0, (count, SIDE, SIDE, 3)), tf.float32),
+        sizes=tf.fill([count, 2], float(SIDE)),
+        scales=tf.ones([count, 2]),
+        boxes=tf.tile(tf.constant([[[8.0, 8.0, 30.0, 30.0]]]), [count, 1, 1]),
+        classes=tf.zeros([count, 1], tf.int32),
+        difficult=tf.zeros([count, 1], tf.bool),
+        names=tf.fill([count], "a.png"),
+    )

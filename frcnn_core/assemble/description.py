@@ -21,14 +21,13 @@ from keras.src.models.functional import Functional  # nothing else tells it from
 from frcnn_core import archive, flops, graphs
 from frcnn_core.anchors import Anchors
 from frcnn_core.assemble import provenance
-from frcnn_core.assemble.evaluation import detection_settings
-from frcnn_core.detector import DetectionSettings, FasterRCNN
+from frcnn_core.assemble.evaluation import rois_per_image
+from frcnn_core.detector import FasterRCNN
 from frcnn_core.errors import FrcnnError, ModelFileError
 from frcnn_core.model import PARTS, Provenance, named_variables, provenance_in
 from frcnn_core.plugins import Plugins
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.quantized_layers import FakeQuantize, QuantizedKernel
-from frcnn_core.spec.load import loads
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +157,7 @@ def describe(path: Path, key: str, plugins: Plugins) -> ModelDescription:
         if graph is not None:
             drawn[name] = graph
     height, width = preprocessing.largest_canvas
-    rois = _rois_per_image(content.spec)
+    rois = rois_per_image(content.spec)
     shapes, operations = {}, {}
     if len(drawn) == len(PARTS):
         images = (1, height, width, preprocessing.channels)
@@ -231,14 +230,6 @@ def _graph(
         )
         return None
     return graph
-
-
-def _rois_per_image(spec: str) -> int:
-    try:
-        settings = detection_settings(loads(spec).message.inference_config)
-    except FrcnnError:  # a spec of another version
-        settings = DetectionSettings()
-    return settings.rpn_nms_max_boxes
 
 
 def _output_shapes(

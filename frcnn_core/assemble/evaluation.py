@@ -13,16 +13,28 @@ from frcnn_core.assemble.models import one_at_a_time, open_model
 from frcnn_core.assemble.values import chosen, plain
 from frcnn_core.components import Accumulator, Metric, Runtime
 from frcnn_core.detector import DetectionSettings
-from frcnn_core.errors import SpecError
+from frcnn_core.errors import FrcnnError, SpecError
 from frcnn_core.model import Model
 from frcnn_core.plugins import Plugins
-from frcnn_core.spec.load import Spec
+from frcnn_core.spec.load import Spec, loads
 from frcnn_core.structures import Detections
 
 
 def detection_settings(config: Any) -> DetectionSettings:
     """From ``evaluation_config`` or ``inference_config``, whichever is given."""
     return DetectionSettings(**chosen(config, DetectionSettings))
+
+
+def rois_per_image(spec: str) -> int:
+    """How many RoIs a detection has by the ``inference_config`` of a model file's own spec.
+
+    Args:
+        spec: its text; one of another version of frcnn counts as the defaults.
+    """
+    try:
+        return detection_settings(loads(spec).message.inference_config).rpn_nms_max_boxes
+    except FrcnnError:
+        return DetectionSettings().rpn_nms_max_boxes
 
 
 def detect_function(

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from frcnn_core import flops
-from frcnn_core.assemble.evaluation import detection_settings
+from frcnn_core.assemble.evaluation import rois_per_image
 from frcnn_core.assemble.models import open_model
 from frcnn_core.model import Model
 from frcnn_core.plugins import Plugins
 from frcnn_core.pruning import ChannelGroup, Criterion, Plan, check_layer_names, prune
 from frcnn_core.pruning.scores import layer_at
-from frcnn_core.spec import load
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,7 @@ def open_prunable(
     check_layer_names(parts, excluded_layers)
     backbone = plugins.backbones.entry(model.arch.partition(":")[0]).component
     plan = Plan(parts, criterion, fixed={*backbone.unprunable, *excluded_layers})
-    spec = load.loads(model.spec, f"the spec in {path}")
-    rois = detection_settings(spec.message.inference_config).rpn_nms_max_boxes
+    rois = rois_per_image(model.spec)
     height, width = model.preprocessing.largest_canvas
     images = (1, height, width, model.preprocessing.channels)
     return Prunable(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from frcnn_core.cli.processes import indices_of
+from frcnn_core.cli.processes import counted, indices_of
 from frcnn_core.errors import FrcnnError
 from frcnn_core.process import Process
 
@@ -95,24 +95,21 @@ def use_own_devices(
 
 def num_cores() -> int:
     """Of the CPU, that this process may use."""
-    return len(os.sched_getaffinity(0))
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(affinity(0)) if affinity else os.cpucounted() or 1
 
 
 def _share_of_the_cpu(process: Process | None, devices: int, threads: int | None) -> str:
     said = "TensorFlow sees no GPU: "
     if process:
-        said += f"{_count(process.local_size, 'process', 'es')} on this machine's CPU"
+        said += f"{counted(process.local_size, 'process', 'es')} on this machine's CPU"
         if threads:
-            said += f", {_count(threads, 'thread', 's')} each"
+            said += f", {counted(threads, 'thread', 's')} each"
     else:
         said += "training on the CPU"
     if devices > 1:
         said += f", the network on {devices} logical devices of it"
     return f"{said}."
-
-
-def _count(number: int, name: str, plural: str) -> str:
-    return f"{number} {name}{'' if number == 1 else plural}"
 
 
 def add_in_order() -> None:

@@ -70,7 +70,7 @@ def layout(
     found = Layout(processes, devices, machines)
     if machines and (room := sum(machine.processes for machine in machines)) != processes:
         raise FrcnnError(
-            f"--hosts {hosts} names {_count(room, 'process', 'es')}, and the other flags ask for "
+            f"--hosts {hosts} names {counted(room, 'process', 'es')}, and the other flags ask for "
             f"{processes}. The number after each name is that of its processes; let them add up "
             f"to {processes}, or leave --gpus and --num_processes out."
         )
@@ -90,7 +90,7 @@ def check_agrees(process: Process, gpus: int | None, num_processes: int, devices
         asked = _divided(gpus, devices)
     if asked is not None and asked != process.size:
         raise FrcnnError(
-            f"--gpus and --num_processes ask for {_count(asked, 'process', 'es')}, but "
+            f"--gpus and --num_processes ask for {counted(asked, 'process', 'es')}, but "
             f"{process.size} were started. Leave both out: what started them has said it all."
         )
 
@@ -112,7 +112,7 @@ def indices_of(process: Process | None, gpu_index: Sequence[int], devices: int) 
         return range(first, end)
     if len(gpu_index) < end:
         raise FrcnnError(
-            f"--gpu_index names {_count(len(gpu_index), 'GPU', 's')}; the processes of this "
+            f"--gpu_index names {counted(len(gpu_index), 'GPU', 's')}; the processes of this "
             f"machine need {max(local_size * devices, end)}."
         )
     return tuple(gpu_index[first:end])
@@ -172,7 +172,7 @@ def _check_indices(gpu_index: Sequence[int], found: Layout) -> None:
     if len(gpu_index) != needed:
         machine = "a machine" if found.hosts else "this training"
         raise FrcnnError(
-            f"--gpu_index {_words(gpu_index)} names {_count(len(gpu_index), 'GPU', 's')}, and "
+            f"--gpu_index {_words(gpu_index)} names {counted(len(gpu_index), 'GPU', 's')}, and "
             f"{machine} takes {needed}. Make --gpus and --gpu_index agree."
         )
 
@@ -181,5 +181,6 @@ def _words(numbers: Sequence[int]) -> str:
     return " ".join(map(str, numbers))
 
 
-def _count(number: int, name: str, plural: str) -> str:
+def counted(number: int, name: str, plural: str) -> str:
+    """E.g. ``2 processes``, with ``es`` for the plural."""
     return f"{number} {name}{'' if number == 1 else plural}"

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import toy
 from PIL import Image
+from toy import run
 
 from frcnn_core import archive, assemble
 from frcnn_core.data import kitti, records
@@ -18,7 +19,7 @@ from frcnn_core.data.conversion import convert
 from frcnn_core.errors import DataError
 from frcnn_core.plugins import installed
 from frcnn_core.spec.load import loads, loads_dataset_spec
-from frcnn_core.training import Interrupted, StepDone
+from frcnn_core.training import Interrupted
 
 CAR = "Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0\n"
 
@@ -198,15 +199,6 @@ def training(folder, results, *, direct, **given):
     return assemble.training(
         loads(text.replace(records_of, ours), "spec.txt"), toy.plugins(), results_dir=results
     )
-
-
-def run(made, stop_at=None):
-    events = []
-    for event in made.trainer.run():
-        events.append(event)
-        if isinstance(event, StepDone) and (event.epoch, event.step) == stop_at:
-            made.trainer.stop()
-    return events
 
 
 def state(made):

@@ -6,6 +6,7 @@ import tensorflow as tf
 import toy
 from click.testing import CliRunner
 from tensorflow.python.framework import config  # what is public does not switch it off again
+from toy import run
 
 from frcnn_core import archive, assemble
 from frcnn_core.cli import main
@@ -16,7 +17,7 @@ from frcnn_core.model import Model
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.spec.check import check
 from frcnn_core.spec.load import loads
-from frcnn_core.training import EpochDone, StepDone
+from frcnn_core.training import EpochDone
 
 SHAPES = ((48, 80), (72, 40), (64, 64), (40, 90))
 """Sizes of the images; with a short side of 64, networks see 64 x 106 to 112 x 62."""
@@ -67,16 +68,6 @@ def text_of(folder, **given):
 def training(folder, results, **given):
     spec = loads(text_of(folder, **given), "spec.txt")
     return assemble.training(spec, toy.plugins(), results_dir=results)
-
-
-def run(made, stop_at=None):
-    """The events of a training that is stopped after a (epoch, step)."""
-    events = []
-    for event in made.trainer.run():
-        events.append(event)
-        if isinstance(event, StepDone) and (event.epoch, event.step) == stop_at:
-            made.trainer.stop()
-    return events
 
 
 def test_the_spec_is_a_good_one(scenes):

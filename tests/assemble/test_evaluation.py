@@ -2,6 +2,7 @@ import pytest
 import toy
 
 from frcnn_core import assemble
+from frcnn_core.assemble.evaluation import rois_per_image
 from frcnn_core.spec.load import loads
 
 
@@ -37,3 +38,11 @@ def test_metrics_are_voc_2012_unless_the_spec_names_others():
     assert names("") == ["voc12"]
     assert names("use_voc07_11point_metric: True") == ["voc07"]
     assert names('metric: "coco" metric: "voc07"') == ["coco", "voc07"]
+
+
+def test_a_detection_has_as_many_rois_as_the_models_own_spec_lets_through():
+    assert rois_per_image("inference_config { rpn_nms_max_boxes: 77 }") == 77
+
+
+def test_a_spec_that_this_version_cannot_read_counts_as_the_defaults():
+    assert rois_per_image("inference_config { a_field_of_tomorrow: 77 }") == 300

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import toy
+from toy import run
 
 from frcnn_core import archive, assemble
 from frcnn_core.checkpoints import how_to_resume
@@ -32,16 +33,6 @@ def training(folder, results, *, use_amp=False, key="", **given):
     return assemble.training(
         spec_of(folder, **given), toy.plugins(), results_dir=results, use_amp=use_amp, key=key
     )
-
-
-def run(made, stop_at=None):
-    """The events of a training that is stopped after a (epoch, step)."""
-    events = []
-    for event in made.trainer.run():
-        events.append(event)
-        if isinstance(event, StepDone) and (event.epoch, event.step) == stop_at:
-            made.trainer.stop()
-    return events
 
 
 def weights(made):

@@ -5,8 +5,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import machine, scaling
+from benchmarks import scaling
 from benchmarks.command import main
+from frcnn_core.cli.devices import num_cores
 
 
 def test_a_text_in_no_title_is_an_error_that_lists_the_cases():
@@ -46,7 +47,7 @@ def test_the_quick_benchmark_measures_the_input_pipeline_and_large_sets(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.skipif(not scaling.can_run(), reason="no Horovod: make horovod")
-@pytest.mark.skipif(machine.cores() < 2, reason="two processes take two cores")
+@pytest.mark.skipif(num_cores() < 2, reason="two processes take two cores")
 def test_the_quick_benchmark_compares_one_process_and_two(tmp_path):
     output = tmp_path / "numbers.json"
     arguments = ["--quick", "--runs", "1", "--only", "scaling", "--json", str(output)]

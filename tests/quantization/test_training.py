@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import toy
+from toy import noise, run
 
 from frcnn_core import archive, assemble, calibration, folding
 from frcnn_core.assemble.start import start
@@ -14,8 +15,8 @@ from frcnn_core.extents import Canvases
 from frcnn_core.pruning import Criterion, Plan, prune
 from frcnn_core.quantization import Quantization, quantization, quantize, quantizers, ranges
 from frcnn_core.spec.load import loads
-from frcnn_core.structures import Batch, Detections
-from frcnn_core.training import EpochDone, Interrupted, StepDone
+from frcnn_core.structures import Detections
+from frcnn_core.training import EpochDone, Interrupted
 from frcnn_saved_model import SavedModel
 
 QAT = "enable_qat: True"
@@ -43,31 +44,9 @@ def training(folder, results, training=QAT, **given):
     return assemble.training(spec, toy.plugins(), results_dir=results)
 
 
-def run(made, stop_at=None):
-    events = []
-    for event in made.trainer.run():
-        events.append(event)
-        if isinstance(event, StepDone) and (event.epoch, event.step) == stop_at:
-            made.trainer.stop()
-    return events
-
-
 def quantized_detector(**config):
     detector = toy.detector(**config)
     return FasterRCNN(**quantize(detector.parts), anchors=detector.anchors)
-
-
-def batch(count=2, seed=0):
-    random = np.random.default_rng(seed)
-    return Batch(
-        images=tf.constant(random.normal(3.0, 2.0, (count, 64, 64, 3)), tf.float32),
-        sizes=tf.fill([count, 2], 64.0),
-        scales=tf.ones([count, 2]),
-        boxes=tf.tile(tf.constant([[[8.0, 8.0, 30.0, 30.0]]]), [count, 1, 1]),
-        classes=tf.zeros([count, 1], tf.int32),
-        difficult=tf.zeros([count, 1], tf.bool),
-        names=tf.fill([count], "a.png"),
-    )
 
 
 # What a spec asks for -------------------------------------------------------------------------
@@ -168,10 +147,10 @@ def test_the_first_step_uses_its_own_batch_and_every_range_has_seen_it(scenes, t
 
 def test_measuring_frozen_statistics_leaves_ranges_unseen():
     detector = quantized_detector(freeze_bn=True)
-    calibration.measure_statistics(detector, [batch(32)], SETTINGS)
+    calibration.measure_statistics(detector, [noise(32)], SETTINGS)
     assert set(ranges(detector.parts).tensors.values()) == {0.0}
     plain = toy.detector(freeze_bn=True)
-    calibration.measure_statistics(plain, [batch(32)], SETTINGS)
+    calibration.measure_statistics(plain, [noise(32)], SETTINGS)
     for name in ("conv0_bn", "conv3_bn"):
         found, expected = (d.features.get_layer(name).moving_variance for d in (detector, plain))
         np.testing.assert_allclose(found, expected, rtol=0.1)  # but for what was rounded
@@ -186,7 +165,7 @@ def test_mixed_precision_gives_losses_close_to_float32s(precision):
     for one, other in zip(found.parts.values(), expected.parts.values(), strict=True):
         one.set_weights(other.get_weights())
     seeds = tf.zeros([2, 2], tf.int32)
-    one, other = (d.losses(batch(), seeds, SETTINGS).total for d in (found, expected))
+    one, other = (d.losses(noise(), seeds, SETTINGS).total for d in (found, expected))
     assert float(one) == pytest.approx(float(other), rel=0.1)
     for name, value in ranges(expected.parts).tensors.items():
         if name.startswith("features/"):
@@ -211,9 +190,9 @@ def test_images_of_different_sizes_have_the_ranges_that_they_have_alone():
 
 def test_a_detection_is_of_the_ranges_alone_whatever_else_is_in_the_batch():
     detector = quantized_detector()
-    detector.losses(batch(), tf.zeros([2, 2], tf.int32), SETTINGS)
+    detector.losses(noise(), tf.zeros([2, 2], tf.int32), SETTINGS)
     settings = DetectionSettings(rpn_pre_nms_top_n=32, rpn_nms_max_boxes=8)
-    images, sizes = batch(3).images, batch(3).sizes
+    images, sizes = noise(3).images, noise(3).sizes
     together = detector.detect(images, sizes, settings)
     alone = detector.detect(images[1:2], sizes[1:2], settings)
     np.testing.assert_allclose(together.scores[1], alone.scores[0], atol=1e-5)
@@ -298,7 +277,7 @@ def test_an_exported_model_finds_what_the_model_finds(trained, tmp_path):
     model = made.trainer.model
     settings = DetectionSettings(rpn_pre_nms_top_n=32, rpn_nms_max_boxes=16)
     SavedModel().export(model, tmp_path / "out", settings=settings, options=NoOptions())
-    images, sizes = batch(3).images / 3, batch(3).sizes
+    images, sizes = noise(3).images / 3, noise(3).sizes
     expected = model.detector.detect(images, sizes, settings)
     answer = SavedModel().load(tmp_path / "out").detect(images, sizes)
     assert expected.counts.numpy().min() > 0
