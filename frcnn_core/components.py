@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from frcnn_core.detector import DetectionSettings
     from frcnn_core.import_plan import ImportPlan
+    from frcnn_core.int8 import CalibrationImages
     from frcnn_core.labels import LabelledImage, LabelSet
     from frcnn_core.layers import Blocks
     from frcnn_core.model import Model
@@ -185,6 +186,17 @@ class Runtime:
     """How images become the input of ``detect``."""
 
 
+@dataclass(frozen=True)
+class LayerCost:
+    """What an exported detector's outputs lose by int8 in one layer."""
+
+    layer: str
+    """``part/layer``, as ``--keep_float`` takes it."""
+    error: float
+    """Root mean square of what the RPN's and the head's outputs change when this layer alone is
+    int8, divided by that of the outputs themselves; 0 is no loss."""
+
+
 class Exporter(Component):
     """Writes a trained detector in a deployment format."""
 
@@ -196,7 +208,13 @@ class Exporter(Component):
 
     @abstractmethod
     def export(
-        self, model: Model, output: Path, *, settings: DetectionSettings, options: Any
+        self,
+        model: Model,
+        output: Path,
+        *,
+        settings: DetectionSettings,
+        options: Any,
+        images: CalibrationImages | None = None,
     ) -> list[Path]:
         """Write ``model`` and return the files or folders written, the main one first.
 
@@ -205,6 +223,8 @@ class Exporter(Component):
             output: file or folder to write; does not exist yet.
             settings: how detections are made (``inference_config``); fixed in what is written.
             options: an instance of ``Options``.
+            images: what ranges of int8 are measured on; given where the options are
+                ``Int8Options`` and ``calibrates`` says so.
 
         Raises:
             FrcnnError: the format cannot hold such a model.
@@ -214,13 +234,24 @@ class Exporter(Component):
         """Whether ``path`` is, by its name or first bytes, something ``export`` wrote."""
         return bool(self.suffix) and path.suffix == self.suffix
 
-    def load(self, path: Path) -> Runtime:
+    def load(self, path: Path, *, key: str = "") -> Runtime:
         """Run what ``export`` wrote.
+
+        Args:
+            path: file or folder.
+            key: for a format that is encrypted.
 
         Raises:
             ModelFileError: it cannot be run, or not here.
         """
         raise ModelFileError(f"{path}: {self.name} files cannot be run by frcnn.")
+
+    def layer_costs(self, path: Path, images: CalibrationImages) -> Sequence[LayerCost]:
+        """What int8 costs in each layer of what ``export`` wrote, the costliest first.
+
+        Nothing for what has no int8 in it, and for formats whose layers cannot be told apart.
+        """
+        return ()
 
 
 class LabelFormat(Component):

@@ -23,7 +23,7 @@ others (``frcnn_core.extents``); for that the layers have to be known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -48,6 +48,7 @@ def run(
     canvases: Canvases | None = None,
     extent: Extent = extents.IMAGES,
     devices: Mapping[keras.Operation, str] | None = None,
+    instead: Mapping[type, Callable[[keras.Layer, tf.Tensor], tf.Tensor]] | None = None,
 ) -> Any:
     """``graph(inputs, training=training)``, computed with folded convolutions.
 
@@ -60,6 +61,10 @@ def run(
             statistics and dropout share among images.
         extent: of ``inputs``, with canvases.
         devices: where layers run; those that are not in it run where the caller does.
+        instead: what is done with the input of a layer of a type instead of calling it; this is
+            for exporters.
+
+    What a layer does is in TensorFlow's name scope of its name.
 
     Returns:
         The graph's output tensor, or a list of them if it has several.
@@ -78,7 +83,9 @@ def run(
         here = own.get(id(source))
         # A convolution that waited for its normalization still runs on its own device.
         with on_device(devices, pending.get(id(source), layer)):
-            if _is_conv(layer):
+            if instead and type(layer) in instead:
+                values[id(result)] = instead[type(layer)](layer, values[id(source)])
+            elif _is_conv(layer):
                 maps = values[id(source)]
                 if here:
                     maps = extents.seen(layer, maps, here, canvases)
@@ -96,7 +103,9 @@ def run(
                     kwargs["training"] = training
                 if type(layer) is Functional:
                     shared = {"canvases": canvases, "extent": here} if here else {}
-                    outputs = run(layer, *args, training=training, devices=devices, **shared)
+                    shared |= {"devices": devices, "instead": instead}
+                    with tf.name_scope(layer.name):
+                        outputs = run(layer, *args, training=training, **shared)
                 elif here:
                     outputs = extents.call(layer, *args, here, canvases, **kwargs)
                 else:
@@ -118,6 +127,11 @@ def _convolve(
     layer: Convolution, inputs: tf.Tensor, norm: BatchNormalization | None = None
 ) -> tf.Tensor:
     """The layer's output for (B, h, w, C), with a normalization of fixed statistics folded in."""
+    with tf.name_scope(layer.name):
+        return _convolution(layer, inputs, norm)
+
+
+def _convolution(layer, inputs, norm):
     kernel = layer.rounded_kernel() if _is_quantized(layer) else layer.kernel.value
     bias = layer.bias.value if layer.use_bias else None
     if norm is not None:

@@ -25,7 +25,7 @@ LEVELS = (
     "preprocessing proposals quantized_layers roi_pooling",
     # 4: the detector, its data and its files.
     "archive builtin checkpoints contact_sheet darknet_files data detector distributed "
-    "drawing encryption formats keras_files model placement precision pruning quantization "
+    "drawing encryption formats int8 keras_files model placement precision pruning quantization "
     "sample_data status tensorboard torch_files triage weights",
     # 5: what is done with a detector.
     "calibration conformance evaluation flops inference survey testing training training_log",

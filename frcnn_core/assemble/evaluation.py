@@ -103,6 +103,6 @@ def open_runtime(path: Path, key: str, plugins: Plugins, settings: DetectionSett
     """
     for entry in plugins.exporters:
         if entry.component.recognises(path):
-            return entry.component.load(path)
+            return entry.component.load(path, key=key)
     model = open_model(path, key, plugins)
     return Runtime(detect_function(model, settings), model.class_names, model.preprocessing)

@@ -8,7 +8,7 @@ class SavedModel(Exporter):
     summary = "TensorFlow SavedModel, for TensorFlow Serving and tf.saved_model.load"
     suffix = ".saved_model"
 
-    def export(self, model, output, *, settings, options):
+    def export(self, model, output, *, settings, options, images=None):
         from frcnn_saved_model import folder
 
         return folder.write(model, output, settings)
@@ -18,7 +18,7 @@ class SavedModel(Exporter):
 
         return recognise(path) is Format.SAVED_MODEL
 
-    def load(self, path):
+    def load(self, path, *, key=""):
         from frcnn_saved_model import folder
 
         return folder.load(path)
