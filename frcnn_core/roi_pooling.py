@@ -9,9 +9,6 @@ import tensorflow as tf
 
 from frcnn_core.anchors import STRIDE
 
-LAST = 1.0 - 1e-6
-"""Where RoIs end at most, as a fraction of the map."""
-
 
 def crop_and_resize(
     features: tf.Tensor, rois: tf.Tensor, image_size: tf.Tensor, *, side: int
@@ -21,10 +18,8 @@ def crop_and_resize(
     A RoI is normalised by the image's size less one pixel and looked up in the map's size less
     one cell: the original's and TensorRT's rule, so that exported networks compute the same.
 
-    RoIs end at the image's last pixel, as in the original, so that every sample lies on the map.
-
     In a batch that pads images of different sizes both sizes are those of the image's own canvas,
-    so the crop does not depend on the batch.
+    and RoIs end at its last pixel, as in the original.  So the crop does not depend on the batch.
 
     Args:
         features: (B, h, w, C) feature map.
@@ -39,11 +34,10 @@ def crop_and_resize(
     num_rois = tf.shape(rois)[1]
     image_of = tf.repeat(tf.range(tf.shape(rois)[0]), num_rois)
     limits = tf.tile(tf.cast(image_size, tf.float32) - 1.0, [1] * (image_size.shape.rank - 1) + [2])
-    # A hair before the last cell: rounding must not make a sample fall beyond the map.
-    corners = tf.minimum(rois / (limits if image_size.shape.rank == 1 else limits[:, None, :]), LAST)
-    if image_size.shape.rank == 2:
-        corners = _on_canvas(features, corners, image_size)
-    corners = tf.reshape(corners, [-1, 4])
+    if image_size.shape.rank == 1:
+        corners = tf.reshape(rois, [-1, 4]) / limits
+    else:
+        corners = tf.reshape(_on_canvas(features, rois / limits[:, None, :], image_size), [-1, 4])
     corners = tf.stop_gradient(corners)
     # tf.image.crop_and_resize answers in float32 whatever the map's type is.
     crops = tf.image.crop_and_resize(tf.cast(features, tf.float32), corners, image_of, [side, side])
@@ -52,6 +46,8 @@ def crop_and_resize(
 
 def _on_canvas(features: tf.Tensor, corners: tf.Tensor, canvases: tf.Tensor) -> tf.Tensor:
     """Fractions (B, R, 4) of each image's own part of the map as fractions of the whole map."""
+    # A hair before the last own cell: rounding must not take what is beyond for a part of it.
+    corners = tf.minimum(corners, 1.0 - 1e-6)
     own = tf.cast(canvases // STRIDE, tf.float32) - 1.0  # (B, 2)
     whole = tf.cast(tf.shape(features)[1:3], tf.float32) - 1.0  # (2,)
     return corners * tf.tile(tf.math.divide_no_nan(own, whole), [1, 2])[:, None, :]
