@@ -1,0 +1,187 @@
+"""A whole detector as one ONNX model of standard operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import keras
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from frcnn_core.detector import DetectionSettings
+from frcnn_core.errors import FrcnnError
+from frcnn_core.int8 import CalibrationImages
+from frcnn_core.model import Model
+from frcnn_onnx import detection, metadata, parts
+from frcnn_onnx.graph import Graph, Tensor
+from frcnn_onnx.options import OnnxOptions
+
+IMAGES = "input_image"
+"""Input (N, C, H, W) float32, preprocessed; the documentation's name."""
+SIZES = "image_sizes"
+"""Input (N, 2) float32, with ``OnnxOptions.image_sizes``."""
+
+_TYPES = {np.float32: TensorProto.FLOAT, np.int32: TensorProto.INT32}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A detector in ONNX."""
+
+    proto: onnx.ModelProto
+    ranges: Mapping[str, float] = field(default_factory=dict)
+    """Of int8: the range of each tensor by its name in the float graph."""
+
+
+def build(
+    model: Model,
+    settings: DetectionSettings,
+    options: OnnxOptions,
+    images: CalibrationImages | None = None,
+) -> Built:
+    """The detector's graph, checked by ONNX, with its metadata.
+
+    Args:
+        settings: fixed in the graph.
+        images: what ranges of int8 are measured on, where ``options.calibrates(model)``.
+
+    Raises:
+        FrcnnError: the model cannot be expressed in ONNX.
+    """
+    if options.data_type == "int8":
+        from frcnn_onnx.int8 import build_int8
+
+        proto, ranges = build_int8(model, settings, options, images)
+    else:
+        proto, ranges = join(model, model.detector.parts, settings, options), {}
+    if options.embed_preprocessing:
+        from frcnn_onnx.pixels import embed
+
+        proto = embed(proto, model.preprocessing)
+    return Built(proto, ranges)
+
+
+def join(
+    model: Model,
+    graphs: Mapping[str, keras.Model],
+    settings: DetectionSettings,
+    options: OnnxOptions,
+    mark: parts.Mark | None = None,
+) -> onnx.ModelProto:
+    """The float detector of ``graphs``, which are ``model``'s parts or copies with other layers.
+
+    Args:
+        mark: see ``parts.convert``.
+    """
+    preprocessing = model.preprocessing
+    if preprocessing.is_dynamic:
+        raise FrcnnError(
+            "ONNX needs a fixed input size, and the model's input_image_config has size_min. "
+            "Export saved_model, or train with size_height_width."
+        )
+    size = height, width = preprocessing.height, preprocessing.width
+    converted = parts.convert(graphs, height=height, width=width, opset=options.opset, mark=mark)
+    _, *cells, _ = model.detector.features.compute_output_shape((1, *preprocessing.shape))
+    cells = tuple(cells)
+    num_anchors = cells[0] * cells[1] * model.detector.anchors.per_cell
+    num_rois = min(settings.rpn_nms_max_boxes, settings.rpn_pre_nms_top_n, num_anchors)
+    graph = Graph("detection")
+    limits: Tensor | np.ndarray = np.array(size * 2, np.float32)
+    if options.image_sizes:
+        limits = graph.add("Tile", graph.tensor(SIZES), np.array([1, 2], np.int64)).unsqueeze(1)
+
+    maps = _include(graph, converted["features"], graph.tensor(IMAGES))[0]
+    objectness, deltas = _include(graph, converted["rpn"], maps)
+    rois = detection.proposals(
+        graph,
+        objectness,
+        deltas,
+        anchors=model.detector.anchors,
+        cells=cells,
+        limits=limits,
+        settings=settings,
+    )
+    crops = detection.crops(
+        graph,
+        maps,
+        rois,
+        num_rois=num_rois,
+        size=size,
+        cells=cells,
+        side=model.detector.head.inputs[0].shape[1],
+    )
+    logits, refinements = _include(graph, converted["head"], crops)
+    found = detection.detections(
+        graph,
+        logits,
+        refinements,
+        rois,
+        num_rois=num_rois,
+        num_classes=model.detector.num_classes,
+        regression_scale=model.detector.regression_scale,
+        limits=limits,
+        settings=settings,
+    )
+    proto = _model(graph, model, found, options, settings)
+    metadata.write(proto, metadata.of(model, settings, outputs=options.outputs))
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def _include(graph: Graph, part: parts.Part, reads: Tensor) -> tuple[Tensor, ...]:
+    graph.include(part.graph, reads=reads, as_input=part.input)
+    return tuple(graph.tensor(name) for name in part.outputs)
+
+
+def _model(
+    graph: Graph,
+    model: Model,
+    found: detection.Found,
+    options: OnnxOptions,
+    settings: DetectionSettings,
+) -> onnx.ModelProto:
+    """The model proto of a finished graph; inputs and outputs get their names and shapes."""
+    batch = options.static_batch_size if options.static_batch_size > 0 else "N"
+    preprocessing = model.preprocessing
+    height, width, channels = preprocessing.shape
+    rows = settings.classifier_nms_max_boxes
+    if options.outputs == "nms":
+        nms, counts = detection.nms_rows(graph, found, size=(height, width))
+        outputs = [
+            (nms, "NMS", np.float32, [batch, 1, rows, 7]),
+            (counts, "NMS_1", np.int32, [batch, 1, 1, 1]),
+        ]
+    else:
+        outputs = [
+            (found.boxes, "boxes", np.float32, [batch, rows, 4]),
+            (found.scores, "scores", np.float32, [batch, rows]),
+            (found.classes, "classes", np.int32, [batch, rows]),
+            (found.counts, "counts", np.int32, [batch]),
+        ]
+    for tensor, name, _, _ in outputs:
+        graph.add("Identity", tensor, results=[name])
+    inputs = [(IMAGES, [batch, channels, height, width])]
+    if options.image_sizes:
+        inputs.append((SIZES, [batch, 2]))
+    proto = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            f"frcnn {model.arch}",
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in inputs],
+            [
+                helper.make_tensor_value_info(name, _TYPES[dtype], dims)
+                for _, name, dtype, dims in outputs
+            ],
+            graph.initializers,
+        ),
+        opset_imports=[helper.make_opsetid("", options.opset)],
+        producer_name="frcnn",
+        producer_version=version("frcnn"),
+        doc_string=f"Faster R-CNN {model.arch}. Images: {preprocessing.describe()}.",
+    )
+    # The oldest that has the opset: runtimes refuse versions that they do not know.
+    proto.ir_version = helper.find_min_ir_version_for(proto.opset_import)
+    return proto

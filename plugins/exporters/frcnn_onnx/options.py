@@ -1,0 +1,67 @@
+"""What can be chosen when a detector becomes ONNX."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from frcnn_core.int8 import Int8Options
+
+OLDEST_OPSET, NEWEST_OPSET = 17, 18
+"""What the graph needs, and what tf2onnx knows."""
+
+logger = logging.getLogger(__name__)
+
+
+def _help(text: str, default: Any) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class OnnxOptions(Int8Options):
+    """The flags of every exporter that makes ONNX first."""
+
+    outputs: Literal["nms", "named"] = _help(
+        "nms: NMS and NMS_1, which DeepStream's NvDsInferParseCustomNMSTLT reads; named: boxes, "
+        "scores, classes and counts",
+        "nms",
+    )
+    target_opset: int = _help(
+        f"opset of ONNX, {OLDEST_OPSET} or {NEWEST_OPSET}; older ones become {OLDEST_OPSET}",
+        OLDEST_OPSET,
+    )
+    static_batch_size: int = _help("images in each batch; -1 for any number", -1)
+    image_sizes: bool = _help(
+        "a second input image_sizes (N, 2), height and width of the part of each image that is "
+        "no padding",
+        False,
+    )
+    embed_preprocessing: bool = _help(
+        "take uint8 images (N, H, W, C) as decoded, of any size", False
+    )
+    gen_ds_config: bool = _help("write DeepStream's configuration beside the output", False)
+    gen_triton: bool = _help("write a model repository for Triton beside the output", False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.static_batch_size < 1 and self.static_batch_size != -1:
+            raise ValueError(
+                f"static_batch_size: expected 1 or more, or -1 for any, got "
+                f"{self.static_batch_size}."
+            )
+        if self.target_opset > NEWEST_OPSET:
+            raise ValueError(
+                f"target_opset: expected at most {NEWEST_OPSET}, got {self.target_opset}."
+            )
+        if self.target_opset < OLDEST_OPSET:
+            logger.warning(
+                "Opset %d has no RoiAlign with half-pixel coordinates: %d is written.",
+                self.target_opset,
+                OLDEST_OPSET,
+            )
+
+    @property
+    def opset(self) -> int:
+        """The opset that is written."""
+        return max(self.target_opset, OLDEST_OPSET)

@@ -1,0 +1,84 @@
+"""Runs exported detectors in ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from frcnn_core.components import Runtime
+from frcnn_core.errors import ModelFileError
+from frcnn_core.structures import Detections
+from frcnn_onnx import metadata
+from frcnn_onnx.build import IMAGES, SIZES
+from frcnn_onnx.outputs import cut, detections
+
+
+def load(source: Path | bytes, origin: str = "") -> Runtime:
+    """A runtime for an ONNX model that frcnn exported.
+
+    Args:
+        source: a file, or its content.
+        origin: what messages call it; the file unless given.
+
+    Raises:
+        ModelFileError: ONNX Runtime cannot run it, or another program made it.
+    """
+    origin = origin or str(source)
+    session = open_session(source, origin)
+    described = metadata.read(session.get_modelmeta().custom_metadata_map, origin)
+    size = described.preprocessing.height, described.preprocessing.width
+    names = [output.name for output in session.get_outputs()]
+    inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
+    fixed = inputs[IMAGES][0] if isinstance(inputs[IMAGES][0], int) else None
+
+    def run(images: np.ndarray, sizes: np.ndarray) -> Detections:
+        feeds = {IMAGES: images} | ({SIZES: sizes} if SIZES in inputs else {})
+        answer = dict(zip(names, session.run(names, feeds), strict=True))
+        return cut(detections(answer, size=size), sizes)
+
+    def detect(images, sizes) -> Detections:
+        images = np.ascontiguousarray(np.transpose(np.asarray(images), (0, 3, 1, 2)))
+        sizes = np.asarray(sizes, np.float32)
+        return in_batches_of(fixed, run, images, sizes) if fixed else run(images, sizes)
+
+    return Runtime(detect, described.class_names, described.preprocessing)
+
+
+def open_session(source: Path | bytes, origin: str) -> onnxruntime.InferenceSession:
+    """On a GPU where ONNX Runtime is built for one and finds it, else on the CPU.
+
+    Raises:
+        ModelFileError: it is no model that ONNX Runtime can run.
+    """
+    known = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    available = onnxruntime.get_available_providers()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            source if isinstance(source, bytes) else str(source),
+            options,
+            providers=[name for name in known if name in available],
+        )
+    except Exception as error:  # its exceptions have no base but this
+        raise ModelFileError(f"{origin} cannot be run by ONNX Runtime: {error}") from error
+
+
+def in_batches_of(size: int, run, images: np.ndarray, sizes: np.ndarray) -> Detections:
+    """What ``run`` finds, in batches of ``size`` images; the last one is filled with zeros.
+
+    Args:
+        run: (images (size, ...), sizes (size, 2)) to detections without proposals.
+        images: (B, ...).
+        sizes: (B, 2).
+    """
+    found = []
+    for start in range(0, len(images), size):
+        part, limits = images[start : start + size], sizes[start : start + size]
+        missing = size - len(part)
+        part = np.pad(part, [(0, missing)] + [(0, 0)] * (part.ndim - 1))
+        limits = np.pad(limits, [(0, missing), (0, 0)])
+        found.append([field[: size - missing] for field in run(part, limits)[:-1]])
+    return Detections(*(np.concatenate(fields) for fields in zip(*found, strict=True)), None)
