@@ -35,9 +35,17 @@ from frcnn_core import extents, graphs
 from frcnn_core.convolution import add_bias, conv2d
 from frcnn_core.extents import Canvases, Extent
 from frcnn_core.layers import BatchNormalization
-from frcnn_core.quantized_layers import QuantizedConv2D, QuantizedDepthwiseConv2D
+from frcnn_core.quantized_layers import (
+    QuantizedConv2D,
+    QuantizedDense,
+    QuantizedDepthwiseConv2D,
+    QuantizedKernel,
+)
 
 Convolution = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
+
+Weights = Callable[[keras.Layer, keras.Layer | None], tuple[tf.Tensor, tf.Tensor | None]]
+"""As ``weights_of``."""
 
 
 def run(
@@ -49,6 +57,7 @@ def run(
     extent: Extent = extents.IMAGES,
     devices: Mapping[keras.Operation, str] | None = None,
     instead: Mapping[type, Callable[[keras.Layer, tf.Tensor], tf.Tensor]] | None = None,
+    weights: Weights | None = None,
 ) -> Any:
     """``graph(inputs, training=training)``, computed with folded convolutions.
 
@@ -61,8 +70,9 @@ def run(
             statistics and dropout share among images.
         extent: of ``inputs``, with canvases.
         devices: where layers run; those that are not in it run where the caller does.
-        instead: what is done with the input of a layer of a type instead of calling it; this is
-            for exporters.
+        instead: what is done with the input of a layer of a type instead of calling it; this and
+            the next are for exporters.
+        weights: what convolutions and dense layers compute with, in place of ``weights_of``.
 
     What a layer does is in TensorFlow's name scope of its name.
 
@@ -92,18 +102,18 @@ def run(
                 if follower and _is_foldable(follower.operation, layer, training):
                     pending[id(result)], values[id(result)] = layer, maps
                 else:
-                    values[id(result)] = _convolve(layer, maps)
+                    values[id(result)] = _convolve(layer, maps, weights)
             elif conv := pending.pop(id(source), None):
-                values[id(result)] = _convolve(conv, values[id(source)], norm=layer)
-            elif _is_dense_in_bfloat16(layer):
-                values[id(result)] = _multiply(layer, values[id(source)])
+                values[id(result)] = _convolve(conv, values[id(source)], weights, norm=layer)
+            elif _is_dense_in_bfloat16(layer) or (weights and _is_dense(layer)):
+                values[id(result)] = _multiply(layer, values[id(source)], weights)
             else:
                 args, kwargs = node.arguments.fill_in(values)
                 if getattr(layer, "_call_has_training_arg", False):
                     kwargs["training"] = training
                 if type(layer) is Functional:
                     shared = {"canvases": canvases, "extent": here} if here else {}
-                    shared |= {"devices": devices, "instead": instead}
+                    shared |= {"devices": devices, "instead": instead, "weights": weights}
                     with tf.name_scope(layer.name):
                         outputs = run(layer, *args, training=training, **shared)
                 elif here:
@@ -123,52 +133,69 @@ def on_device(
     return tf.device(devices[layer]) if devices and layer in devices else nullcontext()
 
 
-def _convolve(
-    layer: Convolution, inputs: tf.Tensor, norm: BatchNormalization | None = None
-) -> tf.Tensor:
-    """The layer's output for (B, h, w, C), with a normalization of fixed statistics folded in."""
-    with tf.name_scope(layer.name):
-        return _convolution(layer, inputs, norm)
+def weights_of(
+    layer: Convolution | keras.layers.Dense, norm: BatchNormalization | None = None
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Kernel and bias, float32, that a layer computes with; fake-quantized kernels are rounded.
 
-
-def _convolution(layer, inputs, norm):
-    kernel = layer.rounded_kernel() if _is_quantized(layer) else layer.kernel.value
+    Args:
+        layer: a convolution, depthwise or not, or a dense layer.
+        norm: of fixed statistics, that alone reads the layer: it is folded in.
+    """
+    kernel = layer.rounded_kernel() if isinstance(layer, QuantizedKernel) else layer.kernel.value
     bias = layer.bias.value if layer.use_bias else None
     if norm is not None:
         scale, offset = norm.affine()
         # A depthwise kernel (k, k, C, m) has m filters for each channel, and C*m outputs.
         kernel = kernel * (tf.reshape(scale, kernel.shape[2:]) if _is_depthwise(layer) else scale)
         bias = offset if bias is None else bias * scale + offset
+    return kernel, bias
+
+
+def _convolve(
+    layer: Convolution,
+    inputs: tf.Tensor,
+    weights: Weights | None,
+    norm: BatchNormalization | None = None,
+) -> tf.Tensor:
+    """The layer's output for (B, h, w, C), with a normalization of fixed statistics folded in."""
     dtype = layer.compute_dtype
-    inputs, kernel = tf.cast(inputs, dtype), tf.cast(kernel, dtype)
-    if _is_depthwise(layer):
-        outputs = keras.ops.depthwise_conv(
-            inputs,
-            kernel,
-            strides=layer.strides,
-            padding=layer.padding,
-            data_format=layer.data_format,
-            dilation_rate=layer.dilation_rate,
-        )
-    else:
-        outputs = conv2d(
-            inputs,
-            kernel,
-            strides=layer.strides,
-            padding=layer.padding.upper(),
-            dilations=layer.dilation_rate,
-        )
-    if bias is not None:
-        outputs = add_bias(outputs, tf.cast(bias, dtype))
-    return layer.activation(outputs) if layer.activation else outputs
+    with tf.name_scope(layer.name):
+        kernel, bias = (weights or weights_of)(layer, norm)
+        inputs, kernel = tf.cast(inputs, dtype), tf.cast(kernel, dtype)
+        if _is_depthwise(layer):
+            outputs = keras.ops.depthwise_conv(
+                inputs,
+                kernel,
+                strides=layer.strides,
+                padding=layer.padding,
+                data_format=layer.data_format,
+                dilation_rate=layer.dilation_rate,
+            )
+        else:
+            outputs = conv2d(
+                inputs,
+                kernel,
+                strides=layer.strides,
+                padding=layer.padding.upper(),
+                dilations=layer.dilation_rate,
+            )
+        return _finished(layer, outputs, bias)
 
 
-def _multiply(layer: keras.layers.Dense, inputs: tf.Tensor) -> tf.Tensor:
+def _multiply(layer: keras.layers.Dense, inputs: tf.Tensor, weights: Weights | None) -> tf.Tensor:
     """The layer's output for (..., C)."""
     dtype = layer.compute_dtype
-    outputs = keras.ops.matmul(tf.cast(inputs, dtype), tf.cast(layer.kernel, dtype))
-    if layer.use_bias:
-        outputs = add_bias(outputs, tf.cast(layer.bias, dtype))
+    with tf.name_scope(layer.name):
+        kernel, bias = (weights or weights_of)(layer, None)
+        outputs = keras.ops.matmul(tf.cast(inputs, dtype), tf.cast(kernel, dtype))
+        return _finished(layer, outputs, bias)
+
+
+def _finished(layer, outputs: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+    """With the layer's bias and activation."""
+    if bias is not None:
+        outputs = add_bias(outputs, tf.cast(bias, outputs.dtype))
     return layer.activation(outputs) if layer.activation else outputs
 
 
@@ -196,8 +223,8 @@ def _is_depthwise(layer) -> bool:
     return type(layer) in (keras.layers.DepthwiseConv2D, QuantizedDepthwiseConv2D)
 
 
-def _is_quantized(layer) -> bool:
-    return type(layer) in (QuantizedConv2D, QuantizedDepthwiseConv2D)
+def _is_dense(layer) -> bool:
+    return type(layer) in (keras.layers.Dense, QuantizedDense)
 
 
 def _is_dense_in_bfloat16(layer) -> bool:

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import onnx
 import tensorflow as tf
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from frcnn_core import folding
 from frcnn_core.errors import FrcnnError
@@ -73,39 +76,132 @@ def _unchanged(layer: keras.Layer, tensor: tf.Tensor) -> tf.Tensor:
 def _convert(
     name: str, part: keras.Model, size: tuple[int | None, int | None], opset: int, mark: Mark
 ) -> Part:
-    import tf2onnx
-
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     shape = list(part.inputs[0].shape)
     shape[0] = None
     if name == "features":
         shape[1:3] = size
-    signature = [tf.TensorSpec(shape, tf.float32, name=IMAGES)]
+    images = tf.TensorSpec(shape, tf.float32, name=IMAGES)
+    weights = _Weights()
 
-    @tf.function(input_signature=signature, autograph=False)
-    def run(images):
-        return folding.run(part, images, training=False, instead={FakeQuantize: mark})
-
-    outputs = run.get_concrete_function().outputs
-    try:
-        proto, _ = tf2onnx.convert.from_function(
-            run,
-            input_signature=signature,
-            opset=opset,
-            inputs_as_nchw=[IMAGES],
-            outputs_as_nchw=[output.name for output in outputs if output.shape.rank == 4] or None,
+    def run(images: tf.Tensor, *kernels: tf.Tensor):
+        given = weights.given(kernels) if kernels else weights.collect
+        return folding.run(
+            part, images, training=False, instead={FakeQuantize: mark}, weights=given
         )
+
+    tf.function(run, input_signature=[images], autograph=False).get_concrete_function()
+    signature = [images, *weights.signature]
+    function = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
+    outputs = [output.name for output in function.outputs]
+    try:
+        graph = _onnx(function, opset)
     except Exception as error:  # tf2onnx raises whatever it stumbles over
         raise FrcnnError(f"The part {name} cannot be converted to ONNX: {error}") from error
-    unknown = sorted(
-        {node.op_type for node in proto.graph.node if node.domain not in ("", "ai.onnx")}
-    )
-    if unknown:
+    if unknown := sorted({n.op_type for n in graph.node if n.domain not in ("", "ai.onnx")}):
         raise FrcnnError(
             f"The part {name} has operations that ONNX does not: {', '.join(unknown)}. They come "
             "from a layer of a kind that no backbone of frcnn uses."
         )
-    return _named(name, proto.graph, [output.name for output in outputs])
+    _put_back(graph, weights.values)
+    return _named(name, graph, outputs)
+
+
+class _Weights:
+    """What convolutions and dense layers compute with, normalizations folded in.
+
+    TensorFlow and tf2onnx copy constants in each of some forty passes, which for the head of a
+    VGG-16 would be 14 GB.  So kernels are inputs while a graph is converted.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, int], tuple[str, np.ndarray, np.ndarray | None]] = {}
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """The kernels by the name of their input."""
+        return {f"{name}:0": kernel for name, kernel, _ in self._found.values()}
+
+    @property
+    def signature(self) -> list[tf.TensorSpec]:
+        """Of the kernels as inputs."""
+        return [
+            tf.TensorSpec(kernel.shape, tf.float32, name=name)
+            for name, kernel, _ in self._found.values()
+        ]
+
+    def collect(self, layer, norm):
+        """For ``folding.run``: what it would take itself, which is remembered."""
+        with tf.init_scope():
+            kernel, bias = folding.weights_of(layer, norm)
+            name = f"{layer.name}_kernel_{len(self._found)}"
+            self._found[id(layer), id(norm)] = (
+                name,
+                kernel.numpy(),
+                None if bias is None else bias.numpy(),
+            )
+        return kernel, bias
+
+    def given(self, kernels: Sequence[tf.Tensor]) -> folding.Weights:
+        """For ``folding.run``: the inputs ``kernels``, and biases as constants."""
+        by_layer = dict(zip(self._found, kernels, strict=True))
+
+        def weights(layer, norm):
+            key = id(layer), id(norm)
+            bias = self._found[key][2]
+            return by_layer[key], None if bias is None else tf.constant(bias)
+
+        return weights
+
+
+def _onnx(function, opset: int) -> onnx.GraphProto:
+    """A concrete function in ONNX; its first input and its outputs are channels first.
+
+    These are the steps of ``tf2onnx.convert.from_function``, which would freeze its other inputs.
+    """
+    from tf2onnx import optimizer, tf_loader, tfonnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    inputs = [tensor.name for tensor in function.inputs if tensor.dtype != tf.resource]
+    outputs = [output.name for output in function.outputs]
+    maps = [output.name for output in function.outputs if output.shape.rank == 4]
+    frozen = tf_loader.from_function(function, inputs, outputs)
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(frozen, name="")
+        converted = tfonnx.process_tf_graph(
+            graph,
+            opset=opset,
+            input_names=inputs,
+            output_names=outputs,
+            inputs_as_nchw=inputs[:1] if function.inputs[0].shape.rank == 4 else None,
+            outputs_as_nchw=maps or None,
+        )
+    return optimizer.optimize_graph(converted, catch_errors=False).make_model("frcnn").graph
+
+
+def _put_back(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray]) -> None:
+    """Make the inputs that kernels were initializers, rearranged as the nodes that read them do."""
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    values |= weights
+    remaining = []
+    for node in graph.node:
+        if all(name in values for name in node.input):
+            results = ReferenceEvaluator(node).run(
+                None, {name: values[name] for name in node.input}
+            )
+            values |= zip(node.output, results, strict=True)
+        else:
+            remaining.append(node)
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(remaining)
+    read = {name for node in remaining for name in node.input}
+    graph.initializer.extend(
+        numpy_helper.from_array(np.ascontiguousarray(value), name)
+        for name, value in values.items()
+        if name in read
+    )
+    images = [tensor for tensor in graph.input if tensor.name not in weights]
+    del graph.input[:]
+    graph.input.extend(images)
 
 
 def _named(part: str, graph: onnx.GraphProto, outputs: list[str]) -> Part:
