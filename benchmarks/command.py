@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-from rich.console import Console
 
 from benchmarks import cases, machine, report, scaling
-from frcnn_core.cli.terminal import load_tensorflow
+from benchmarks.processes import alone
 from frcnn_core.files import write_whole
 
 COMMANDS = ("--help", "plugins")
@@ -48,8 +44,7 @@ def main(quick: bool, only: str, runs: int, output: Path | None) -> None:
     }
     for command, seconds in commands.items():
         click.echo(f"{command}: {1000 * seconds:.0f} ms")
-    console = Console()
-    console = Console(width=console.width if console.is_terminal else 160)
+    console = report.wide_console()
     numbers: dict[str, Any] = {"machine": facts, "commands": commands}
     if chosen:
         measurements = _measure(chosen, runs)
@@ -78,15 +73,6 @@ def main(quick: bool, only: str, runs: int, output: Path | None) -> None:
         write_whole(output, json.dumps(numbers, indent=2) + "\n")
 
 
-def _alone(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """What a function answers in a process of its own, whose peak memory is then its own."""
-    # Linux lets a process begin with its parent's peak: this one never imports TensorFlow.
-    with ProcessPoolExecutor(
-        1, mp_context=get_context("spawn"), initializer=load_tensorflow
-    ) as pool:
-        return pool.submit(function, *arguments, **options).result()
-
-
 def _measure(chosen: list[cases.Case], runs: int) -> list[report.Measurement]:
     """Each case in a process of its own."""
     found = []
@@ -96,8 +82,8 @@ def _measure(chosen: list[cases.Case], runs: int) -> list[report.Measurement]:
             size = (case.height, case.width, case.num_images(runs))
             pictures = Path(folder, "x".join(map(str, size)))
             if not pictures.exists():
-                _alone(cases.draw, pictures, *size)
-            found.append(_alone(_measure_one, case, pictures, runs))
+                alone(cases.draw, pictures, *size)
+            found.append(alone(_measure_one, case, pictures, runs))
     return found
 
 
@@ -107,12 +93,12 @@ def _measure_data(data: cases.DataCases, runs: int) -> tuple[Any, list[Any]]:
         click.echo(cases.INPUT_PIPELINE, err=True)
         large, small = Path(folder, "large"), Path(folder, "small")
         case = data.training
-        _alone(cases.draw, large, case.height, case.width, data.num_pictures)
-        speed = _alone(_speed, case, large, runs)
-        _alone(cases.draw, small, *cases.SIMULATED, cases.NUM_SHARED)
+        alone(cases.draw, large, case.height, case.width, data.num_pictures)
+        speed = alone(_speed, case, large, runs)
+        alone(cases.draw, small, *cases.SIMULATED, cases.NUM_SHARED)
         for number in data.num_records:
-            _alone(_simulate, small, number)
-        scales = [_alone(_scale, small, number, data.num_images) for number in data.num_records]
+            alone(_simulate, small, number)
+        scales = [alone(_scale, small, number, data.num_images) for number in data.num_records]
     return speed, scales
 
 
@@ -124,7 +110,7 @@ def _measure_scaling(compared: cases.ScalingCases, runs: int) -> scaling.Scaling
         click.echo(cases.SCALING, err=True)
         pictures = Path(folder, "pictures")
         number = most * case.num_images(runs)
-        _alone(cases.draw, pictures, case.height, case.width, number)
+        alone(cases.draw, pictures, case.height, case.width, number)
         return scaling.scaling(compared, pictures, runs=runs)
 
 

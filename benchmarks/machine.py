@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -25,10 +26,19 @@ CONVOLUTIONS = (
 """Large convolutions, 9 to 18 GFLOP; the fastest is the mark that stages are held against."""
 
 
-def describe() -> dict[str, str]:
-    """Processor, versions, and whether bfloat16 has instructions of its own."""
-    from importlib.metadata import version
+def describe(*libraries: str) -> dict[str, str]:
+    """Processor, versions, and whether bfloat16 has instructions of its own.
 
+    Args:
+        libraries: distributions whose versions matter besides; those that are not there are left
+            out.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for library in libraries:
+        with suppress(PackageNotFoundError):
+            versions[library] = version(library)
     processor, flags = _processor()
     bfloat16 = [flag for flag in ("amx_bf16", "avx512_bf16", "bf16") if flag in flags]
     return {
@@ -38,6 +48,7 @@ def describe() -> dict[str, str]:
         "python": platform.python_version(),
         "tensorflow": version("tensorflow"),
         "keras": version("keras"),
+        **versions,
     }
 
 

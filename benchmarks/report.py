@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cases import Case
@@ -75,6 +76,12 @@ class Measurement:
         return self.rate / self.best_rate
 
 
+def wide_console() -> Console:
+    """As wide as the terminal, and wide enough for every table where there is none."""
+    console = Console()
+    return Console(width=console.width if console.is_terminal else 160)
+
+
 def tables(measurements: Sequence[Measurement]) -> Iterable[Table]:
     """Training and inference by stage, then what whole steps take and give."""
     for task in ("training", "inference"):
@@ -86,13 +93,13 @@ def tables(measurements: Sequence[Measurement]) -> Iterable[Table]:
 def data_tables(speed: Speed, scales: Sequence[Scale]) -> Iterable[Table]:
     """The input pipeline beside the training step, then what large sets cost."""
     title = f"Input pipeline, images/s, for {speed.case.title}"
-    table = _table(title, ["threads"], ["pipeline", "demand", "times the demand"])
+    table = empty_table(title, ["threads"], ["pipeline", "demand", "times the demand"])
     for threads, rate in speed.by_threads.items():
         ratio = f"{rate / speed.demand:.1f}"
         table.add_row(str(threads), f"{rate:.0f}", f"{speed.demand:.1f}", ratio)
     yield table
     seconds, mebibytes = ["no index, s", "index, s", "first batch, s"], ["before, MiB", "peak, MiB"]
-    table = _table("Simulated sets", ["images"], [*seconds, *mebibytes])
+    table = empty_table("Simulated sets", ["images"], [*seconds, *mebibytes])
     for found in scales:
         table.add_row(
             f"{found.num_records:,}",
@@ -113,7 +120,7 @@ def scaling_tables(found: Scaling) -> Iterable[Table]:
     )
 
     title = f"Processes, {found.case.title}, each"
-    table = _table(title, ["processes", "threads of each"], ["step, ms", "images/s", "times"])
+    table = empty_table(title, ["processes", "threads of each"], ["step, ms", "images/s", "times"])
     rates = [found.images_per_second(layout) for layout in found.seconds]
     for (layout, seconds), rate in zip(found.seconds.items(), rates, strict=True):
         table.add_row(
@@ -125,7 +132,7 @@ def scaling_tables(found: Scaling) -> Iterable[Table]:
         if layout.processes == 1:
             continue
         title = f"Exchange, {layout}, {found.gradient_bytes / 2**20:.1f} MiB of gradients"
-        table = _table(title, ["gradients sent as"], ["step, ms", "share", "alone, ms"])
+        table = empty_table(title, ["gradients sent as"], ["step, ms", "share", "alone, ms"])
         table.add_row("not at all", f"{1000 * seconds[WITHOUT]:.0f}", "", "")
         for name, program, alone in (
             ("float32", STEP, EXCHANGE),
@@ -144,7 +151,7 @@ def as_dict(measurement: Measurement) -> dict[str, Any]:
 
 
 def _by_stage(title: str, measurements: Sequence[Measurement]) -> Table:
-    table = _table(title, ["network", "type"], [*measurements[0].stages, "step"])
+    table = empty_table(title, ["network", "type"], [*measurements[0].stages, "step"])
     for found in measurements:
         cells = [
             _cell(seconds, found.work.get(stage, 0) / found.best_rate)
@@ -163,7 +170,7 @@ def _cell(seconds: float, at_best: float) -> str:
 
 def _whole_steps(measurements: Sequence[Measurement]) -> Table:
     numbers = ["GFLOP", "GFLOP/s", "best conv", "share", "amp gain", "peak GiB", "images/s"]
-    table = _table("Whole steps", ["network", "task", "type"], [*numbers, "pipeline"])
+    table = empty_table("Whole steps", ["network", "task", "type"], [*numbers, "pipeline"])
     plain = {(m.case.network, m.case.task): m.step for m in measurements if not m.case.use_amp}
     for found in measurements:
         case = found.case
@@ -182,7 +189,8 @@ def _whole_steps(measurements: Sequence[Measurement]) -> Table:
     return table
 
 
-def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
+def empty_table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table with columns of words, then columns of numbers, and no rows yet."""
     table = Table(title=title, title_justify="left")
     for name in words:
         table.add_column(name, no_wrap=True)

@@ -16,13 +16,13 @@ TensorFlow import it in their body, so that listing plugins stays instant.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from frcnn_core.errors import ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import keras
@@ -140,6 +140,10 @@ class MetricResult:
     text: str
     """A table for the terminal."""
 
+    by_class: Mapping[str, float | None] = field(default_factory=dict)
+    """What ``primary`` is for each class, None where there is nothing to find; empty for a metric
+    that does not look at classes."""
+
 
 class Accumulator(ABC):
     """A metric in progress: image after image, then one result."""
@@ -184,6 +188,13 @@ class Runtime:
     """K names; class id i is the i-th."""
     preprocessing: Preprocessing
     """How images become the input of ``detect``."""
+    settings: DetectionSettings | None = None
+    """How it makes detections, fixed in an exported file; None where that is not known."""
+    precision: str = ""
+    """``fp32``, ``fp16`` or ``int8``, as ``--data_type``; empty where that is not known."""
+    rounds_pixels: bool = False
+    """Whether ``detect`` rounds pixels of resampled images to whole numbers, for a file that takes
+    8 bits."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +213,9 @@ class Exporter(Component):
 
     suffix: ClassVar[str] = ""
     """File name ending that selects this exporter, e.g. ``.onnx``."""
+
+    runs_elsewhere: ClassVar[str] = ""
+    """For a format that frcnn cannot run: why, and what does; a sentence without a full stop."""
 
     Options: ClassVar[type] = NoOptions
     """A frozen dataclass; ``frcnn export NAME`` gets one flag per field."""
@@ -230,6 +244,15 @@ class Exporter(Component):
             FrcnnError: the format cannot hold such a model.
         """
 
+    def writes(self, output: Path, options: Any) -> Sequence[Path]:
+        """Every file and folder that ``export`` may write with these options, the main one first.
+
+        ``frcnn export`` refuses before any work where one of them exists.  With ``--force`` it
+        moves them aside first, and back if ``export`` raises.  So ``export`` itself never replaces
+        anything: what it finds there is somebody else's, and a ``FrcnnError``.
+        """
+        return (output,)
+
     def recognises(self, path: Path) -> bool:
         """Whether ``path`` is, by its name or first bytes, something ``export`` wrote."""
         return bool(self.suffix) and path.suffix == self.suffix
@@ -244,7 +267,8 @@ class Exporter(Component):
         Raises:
             ModelFileError: it cannot be run, or not here.
         """
-        raise ModelFileError(f"{path}: {self.name} files cannot be run by frcnn.")
+        why = f" {self.runs_elsewhere}." if self.runs_elsewhere else ""
+        raise ModelFileError(f"{path}: {self.name} files cannot be run by frcnn.{why}")
 
     def layer_costs(self, path: Path, images: CalibrationImages) -> Sequence[LayerCost]:
         """What int8 costs in each layer of what ``export`` wrote, the costliest first.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -47,6 +47,40 @@ def whole(path: Path) -> Iterator[Path]:
         raise FrcnnError(f"{path} cannot be written: {error}") from error
     finally:
         _discard(temporary)
+
+
+@contextmanager
+def set_aside(paths: Iterable[Path]) -> Iterator[None]:
+    """Move files and folders out of the way of a block that writes others in their place.
+
+    They are removed when the block ends well.  When it raises they come back, and what the block
+    wrote in their place is removed.  Meanwhile they are hidden files beside their places, where
+    they can be found should the computer stop.
+
+    Args:
+        paths: those that do not exist are passed over.
+
+    Raises:
+        FrcnnError: one cannot be moved; errors of the block pass unchanged.
+    """
+    moved: dict[Path, Path] = {}
+    try:
+        for path in map(Path, paths):
+            if path.exists():
+                aside = path.with_name(f".{uuid4().hex[:8]}.replaced.{path.name}")
+                try:
+                    os.replace(path, aside)
+                except OSError as error:
+                    raise FrcnnError(f"{path} cannot be replaced: {error.strerror}.") from error
+                moved[path] = aside
+        yield
+    except BaseException:
+        for path, aside in moved.items():
+            _discard(path)
+            os.replace(aside, path)
+        raise
+    for aside in moved.values():
+        _discard(aside)
 
 
 def _flush(path: Path) -> None:

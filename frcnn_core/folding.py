@@ -111,15 +111,15 @@ def run(
                 args, kwargs = node.arguments.fill_in(values)
                 if getattr(layer, "_call_has_training_arg", False):
                     kwargs["training"] = training
-                if type(layer) is Functional:
-                    shared = {"canvases": canvases, "extent": here} if here else {}
-                    shared |= {"devices": devices, "instead": instead, "weights": weights}
-                    with tf.name_scope(layer.name):
+                with tf.name_scope(layer.name):
+                    if type(layer) is Functional:
+                        shared = {"canvases": canvases, "extent": here} if here else {}
+                        shared |= {"devices": devices, "instead": instead, "weights": weights}
                         outputs = run(layer, *args, training=training, **shared)
-                elif here:
-                    outputs = extents.call(layer, *args, here, canvases, **kwargs)
-                else:
-                    outputs = layer(*args, **kwargs)
+                    elif here:
+                        outputs = extents.call(layer, *args, here, canvases, **kwargs)
+                    else:
+                        outputs = layer(*args, **kwargs)
                 for tensor, value in zip(node.outputs, keras.tree.flatten(outputs), strict=True):
                     values[id(tensor)] = value
     outputs = [values[id(tensor)] for tensor in graph.outputs]

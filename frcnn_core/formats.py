@@ -9,8 +9,14 @@ from pathlib import Path
 from frcnn_core import darknet_files, encryption, torch_files
 from frcnn_core.errors import ModelFileError
 
+_EXPORTED = "Give the .tlt it was exported from."
 _AS_WEIGHTS = "Its weights can be a start: training_config.pretrained_weights."
 _IMPORT = "frcnn weights import FILE -a ARCH -o OUT.h5 makes Keras weights of it."
+
+
+_ENGINES = (b"ftrt", b"ptrt", b"vtrt")
+"""First bytes of TensorRT's engines: of version 8 and later, of older ones, and of TensorRT for
+RTX."""
 
 
 class Format(Enum):
@@ -25,7 +31,10 @@ class Format(Enum):
     DARKNET = "a Darknet weights file"
     ZIP = "a zip file"
     ONNX = "an ONNX model"
-    ETLT = "an exported model of NVIDIA TLT or TAO"
+    ETLT = "an encrypted exported model of frcnn"
+    ETLT_OF_NVIDIA = "an exported model of NVIDIA TLT or TAO, whose encryption is not public,"
+    ENGINE = "a TensorRT engine"
+    TFLITE = "a TensorFlow Lite model"
     TLT = "a model of NVIDIA TLT or TAO, whose encryption is not public,"
     SAVED_MODEL = "a TensorFlow SavedModel"
     FOLDER = "a folder"
@@ -46,9 +55,12 @@ _ADVICE = {
     Format.DARKNET: _IMPORT,
     Format.TLT: "Decrypt it to .hdf5 with NVIDIA's tools, then use its weights: "
     "training_config.pretrained_weights.",
-    Format.ETLT: "Train with frcnn, and export from the .tlt it writes.",
-    Format.ONNX: "Give the .tlt it was exported from.",
-    Format.SAVED_MODEL: "Give the .tlt it was exported from.",
+    Format.ETLT_OF_NVIDIA: "Train with frcnn, and export from the .tlt it writes.",
+    Format.ETLT: _EXPORTED,
+    Format.ONNX: _EXPORTED,
+    Format.ENGINE: _EXPORTED,
+    Format.TFLITE: _EXPORTED,
+    Format.SAVED_MODEL: _EXPORTED,
     Format.EMPTY: "Copy or download it again.",
 }
 
@@ -107,9 +119,14 @@ def _by_name(path: Path, head: bytes) -> Format:
     # An .etlt begins with the length of its input node's name, then the name ("input_image", or
     # nothing for ONNX); the rest is encrypted like a .tlt.
     if suffix == ".etlt":
-        return Format.ETLT
+        ours = head[:4] == bytes(4) and encryption.is_encrypted(head[4:])
+        return Format.ETLT if ours else Format.ETLT_OF_NVIDIA
     if suffix == ".tlt":
         return Format.TLT
+    if head.startswith(_ENGINES):
+        return Format.ENGINE
+    if head[4:8] == b"TFL3":  # the file identifier of its flatbuffer
+        return Format.TFLITE
     if suffix == ".onnx" and head[0] == 0x08:  # field 1, ir_version, of onnx.ModelProto
         return Format.ONNX
     # Darknet calls the first N layers NAME.conv.N.

@@ -88,7 +88,7 @@ def infer(
     for batch in _batches(preprocessing, paths, batch_size, skipped):
         sizes = np.stack([image.size for image in batch])
         scales = np.stack([image.scale for image in batch])
-        detections = detect(_stack([image.input for image in batch]), sizes)
+        detections = detect(stack([image.input for image in batch]), sizes)
         for image, found in zip(
             batch, detections_per_image(detections, sizes, scales), strict=True
         ):
@@ -112,7 +112,9 @@ def infer(
     )
 
 
-class _Image(NamedTuple):
+class InputImage(NamedTuple):
+    """An image file, and what the network sees of it."""
+
     path: Path
     pixels: np.ndarray
     """(H, W, C) uint8, as decoded, upright."""
@@ -126,12 +128,12 @@ class _Image(NamedTuple):
 
 def _batches(
     preprocessing: Preprocessing, paths: Iterable[Path], batch_size: int, skipped: list[Skipped]
-) -> Iterator[list[_Image]]:
+) -> Iterator[list[InputImage]]:
     """Images in batches; files that cannot be read are added to ``skipped``."""
     batch = []
     for path in paths:
         try:
-            batch.append(_read(preprocessing, path))
+            batch.append(read_image(preprocessing, path))
         except DataError as error:
             skipped.append(Skipped(path, str(error)))
         if len(batch) == batch_size:
@@ -141,7 +143,7 @@ def _batches(
         yield batch
 
 
-def _read(preprocessing: Preprocessing, path: Path) -> _Image:
+def read_image(preprocessing: Preprocessing, path: Path) -> InputImage:
     """One image, by the very steps of training.
 
     Raises:
@@ -157,7 +159,7 @@ def _read(preprocessing: Preprocessing, path: Path) -> _Image:
     except (OSError, tf.errors.InvalidArgumentError) as error:
         raise DataError("cannot be decoded: damaged, or changed while it was read.") from error
     fitted = preprocessing.fit(pixels)
-    return _Image(
+    return InputImage(
         path,
         pixels.numpy(),
         preprocessing.normalize(fitted.image).numpy(),
@@ -166,7 +168,7 @@ def _read(preprocessing: Preprocessing, path: Path) -> _Image:
     )
 
 
-def _stack(images: Sequence[np.ndarray]) -> np.ndarray:
+def stack(images: Sequence[np.ndarray]) -> np.ndarray:
     """(B, H, W, C) of images (h, w, C); smaller ones are padded as the training pipeline does."""
     height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
     return np.stack(

@@ -54,12 +54,8 @@ class Int8Options:
             raise ValueError(f"percentile: expected 50 to 100, got {self.percentile:g}.")
 
     def calibrates(self, model: Model) -> bool:
-        """Whether ranges have to be measured on images."""
-        if self.data_type != "int8":
-            return False
-        from frcnn_core.quantization import quantization
-
-        return self.force_ptq or quantization(model.detector.parts) is None
+        """Whether ranges have to be measured on images: the model has none, or not to be used."""
+        return self.data_type == "int8" and (self.force_ptq or not model.is_quantized)
 
 
 @dataclass(frozen=True)

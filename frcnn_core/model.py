@@ -15,6 +15,7 @@ from frcnn_core.archive import Archive
 from frcnn_core.detector import FasterRCNN
 from frcnn_core.errors import ModelFileError
 from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.quantization import quantization
 
 PARTS = ("features", "rpn", "head")
 
@@ -58,6 +59,11 @@ class Model:
     def num_parameters(self) -> int:
         """Weights of all three parts, statistics included."""
         return sum(part.count_params() for part in self.detector.parts.values())
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether it was trained with fake quantization (``enable_qat``)."""
+        return quantization(self.detector.parts) is not None
 
     def to_archive(self, optimizer: keras.optimizers.Optimizer | None = None) -> Archive:
         """What a model file holds; with an optimizer, training can go on from it.

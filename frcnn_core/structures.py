@@ -55,7 +55,8 @@ class Detections(NamedTuple):
     counts: Any
     """(B,) int32 how many rows are detections."""
     proposals: Any
-    """(B, P, 4) what the RPN proposed; rows of zeros are padding."""
+    """(B, P, 4) what the RPN proposed; rows of zeros are padding.  None where the runtime of an
+    exported file does not tell them."""
 
 
 class GroundTruth(NamedTuple):

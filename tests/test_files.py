@@ -3,7 +3,7 @@ import os
 import pytest
 
 from frcnn_core.errors import FrcnnError
-from frcnn_core.files import whole, write_whole
+from frcnn_core.files import set_aside, whole, write_whole
 
 
 def test_text_is_written_as_utf8_without_translating_line_ends(tmp_path):
@@ -61,3 +61,32 @@ def test_new_files_are_as_readable_as_the_umask_allows(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_was_set_aside_is_gone_once_something_else_is_in_its_place(tmp_path):
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "saved").mkdir()
+    with set_aside([tmp_path / "a", tmp_path / "saved", tmp_path / "nothing"]):
+        assert not (tmp_path / "a").exists()
+        (tmp_path / "a").write_text("new")
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_text() == "new"
+
+
+def test_what_was_set_aside_comes_back_when_the_block_raises(tmp_path):
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "b").write_text("old")
+    with (
+        pytest.raises(ZeroDivisionError),
+        set_aside([tmp_path / "a", tmp_path / "saved"]),
+    ):
+        (tmp_path / "a").write_text("half of the n")
+        raise ZeroDivisionError
+    assert names(tmp_path) == ["a", "saved"]
+    assert (tmp_path / "a").read_text() == "old"
+    assert (tmp_path / "saved" / "b").read_text() == "old"

@@ -43,7 +43,12 @@ def test_keras_files_are_known_by_content(tmp_path):
     [
         ("old.tlt", CLOSED, "NVIDIA TLT or TAO, whose encryption is not public"),
         ("old.etlt", b"\x0b\0\0\0input_image" + CLOSED, "exported model of NVIDIA"),
+        ("new.etlt", b"\0\0\0\0" + CLOSED, "exported model of NVIDIA"),
+        ("m.etlt", b"\0\0\0\0FRCNN-ENC", "encrypted exported model of frcnn.* Give the .tlt"),
         ("m.onnx", b"\x08\x07\x12\x04tf2o", "ONNX model.* Give the .tlt"),
+        ("m.plan", b"ftrt\0\0\0\0", "TensorRT engine.* Give the .tlt"),
+        ("m.engine", b"vtrt\0\0\0\0", "TensorRT engine.* Give the .tlt"),
+        ("m.tflite", b"\x1c\0\0\0TFL3", "TensorFlow Lite model.* Give the .tlt"),
         ("m.tlt", b"", "is empty"),
         ("photo.png", b"\x89PNG", "no kind known here"),
         ("other.zip", b"PK\x03\x04\x00", "a zip file"),

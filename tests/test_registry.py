@@ -71,3 +71,15 @@ def test_a_name_claimed_twice_lists_both_claims():
 
 def test_missing_requirements_are_told_without_importing_them():
     assert registry("onnx").entry("onnx").missing == ("tensorrt_that_is_not_there.runtime",)
+
+
+def test_what_is_missing_is_named_with_what_to_type():
+    with pytest.raises(
+        errors.PluginError,
+        match=r"^onnx needs tensorrt_that_is_not_there\.runtime: "
+        r"pip install tensorrt_that_is_not_there$",
+    ):
+        registry("onnx").entry("onnx").require()
+    ours = Registered(Engine("onnx"), plugin="onnx", distribution="frcnn 0.1")
+    with pytest.raises(errors.PluginError, match=r"pip install 'frcnn\[onnx\]'$"):
+        ours.require()

@@ -4,6 +4,7 @@ The only package that knows both specs and models.  Each function reads the part
 named after and gives plain values to what it builds; below, nobody has heard of protobuf.
 """
 
+from frcnn_core.assemble.calibration_images import calibration_images
 from frcnn_core.assemble.conversion import conversion_plan, open_labels
 from frcnn_core.assemble.data import (
     EvaluationSet,
@@ -46,6 +47,7 @@ __all__ = [
     "accumulators",
     "augmentation",
     "backbone",
+    "calibration_images",
     "class_map",
     "conversion_plan",
     "describe",

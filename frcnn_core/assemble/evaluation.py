@@ -13,7 +13,7 @@ from frcnn_core.assemble.models import one_at_a_time, open_model
 from frcnn_core.assemble.values import chosen, plain
 from frcnn_core.components import Accumulator, Metric, Runtime
 from frcnn_core.detector import DetectionSettings
-from frcnn_core.errors import FrcnnError, SpecError
+from frcnn_core.errors import FrcnnError, PluginError, SpecError
 from frcnn_core.model import Model
 from frcnn_core.plugins import Plugins
 from frcnn_core.spec.load import Spec, loads
@@ -93,16 +93,23 @@ def iou_thresholds(spec: Spec) -> tuple[float, ...]:
 
 
 def open_runtime(path: Path, key: str, plugins: Plugins, settings: DetectionSettings) -> Runtime:
-    """Whatever detects: a model of ours, or a file that an exporter wrote and can run.
+    """Whatever detects: a model of ours, or a file that an exporter recognises and can run.
 
     Args:
         settings: for a model of ours; an exported file has its own in it.
 
     Raises:
         ModelFileError: the file cannot be read, or no plugin knows it.
+        PluginError: its exporter lacks libraries; says what to install.
     """
     for entry in plugins.exporters:
         if entry.component.recognises(path):
+            try:
+                entry.require()
+            except PluginError as error:
+                raise PluginError(f"{path} cannot be run: {error}") from error
             return entry.component.load(path, key=key)
     model = open_model(path, key, plugins)
-    return Runtime(detect_function(model, settings), model.class_names, model.preprocessing)
+    return Runtime(
+        detect_function(model, settings), model.class_names, model.preprocessing, settings
+    )

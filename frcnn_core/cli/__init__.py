@@ -25,6 +25,7 @@ COMMANDS = {
     "dataset": "frcnn_core.cli.dataset:dataset",
     "anchors": "frcnn_core.cli.anchors:anchors",
     "export": "frcnn_core.cli.export:export",
+    "convert": "frcnn_core.cli.convert:convert",
     "weights": "frcnn_core.cli.weights:weights",
     "plugins": "frcnn_core.cli.plugins:plugins",
     "spec": "frcnn_core.cli.spec:spec",

@@ -19,7 +19,7 @@ from frcnn_core.cli import options
     "model",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Model file; overrides evaluation_config.model.",
+    help="Model file, or one that frcnn export wrote; overrides evaluation_config.model.",
 )
 @options.results_dir
 @click.option(
@@ -75,8 +75,13 @@ def evaluate(
     Prints AP, precision, recall and RPN recall of each class and the mAP.  Where a class has
     nothing to find, or a number is not defined for another reason, it shows "-".
     """
-    from frcnn_core.cli.running import announce, model_file, open_for, refuse_existing
-    from frcnn_core.errors import SpecError
+    from frcnn_core.cli.running import (
+        announce,
+        model_file,
+        open_for,
+        refuse_existing,
+        validation_data,
+    )
     from frcnn_core.plugins import installed
     from frcnn_core.spec import check, load
 
@@ -99,22 +104,11 @@ def evaluate(
     path = model_file(config, "trt_evaluation")
     opened = open_for(spec, config, path, key, gpu_index)
     from frcnn_core import assemble
-    from frcnn_core.cli.progress import progress, progress_of
+    from frcnn_core.cli.progress import progress
     from frcnn_core.data.bad_images import BadImages
     from frcnn_core.evaluation import evaluate as run
 
-    data = assemble.evaluation_set(spec, installed(), max_missing=max_bad, progress=progress_of)
-    if data is None:
-        raise SpecError(
-            f"{spec.where('dataset_config')}: dataset_config: there is no validation data. Set"
-            " validation_fold or validation_data_source."
-        )
-    if data.class_map.names != opened.class_names:
-        raise SpecError(
-            f"{spec.where('dataset_config.target_class_mapping')}:"
-            " dataset_config.target_class_mapping: the spec's classes are"
-            f" {', '.join(data.class_map.names)}, but the model's {', '.join(opened.class_names)}."
-        )
+    data = validation_data(spec, opened.class_names, max_bad)
     click.echo(
         f"Evaluating {path.name} on the {data.summary.count} validation images of {spec.path};"
         f" {data.summary.num_difficult} difficult objects in them do not count."

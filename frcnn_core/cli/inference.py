@@ -24,7 +24,7 @@ MOST_NAMED = 20
     "model",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Model file; overrides inference_config.model.",
+    help="Model file, or one that frcnn export wrote; overrides inference_config.model.",
 )
 @click.option(
     "-i",

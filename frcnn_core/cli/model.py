@@ -86,13 +86,16 @@ def _exported(path: Path) -> str:
     more = {
         Format.SAVED_MODEL: f"saved_model_cli show --dir {path} --all shows its signatures.",
         Format.ONNX: "A viewer such as Netron shows its graph.",
+        Format.TFLITE: "A viewer such as Netron shows its graph.",
+        Format.ETLT: "",
+        Format.ENGINE: "",
     }
     kind = recognise(path)
     if kind not in more:
         return ""
     return (
         f"{path} is {kind.value}, an export, which says nothing of layers and training.\n"
-        f"  frcnn model show, with the .tlt that it was exported from, does. {more[kind]}"
+        f"  frcnn model show, with the .tlt that it was exported from, does. {more[kind]}".rstrip()
     )
 
 

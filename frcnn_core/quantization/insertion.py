@@ -54,7 +54,7 @@ when int8 comes."""
 
 
 def quantize(
-    parts: Mapping[str, keras.Model], *, per_channel_weights: bool = False
+    parts: Mapping[str, keras.Model], *, per_channel_weights: bool = False, kernels: bool = True
 ) -> dict[str, keras.Model]:
     """New graphs with fake quantization and the weights of the old ones.
 
@@ -66,10 +66,12 @@ def quantize(
         parts: ``features``, ``rpn`` and ``head``, or some of them, as ``FasterRCNN.parts``.
         per_channel_weights: each output channel of a kernel has a range of its own; otherwise the
             kernel has one, as in the original.
+        kernels: fake-quantize kernels too.  Without, only tensors have ranges; that is for exports
+            that measure them after training.
     """
     drawn = {}
     for name, part in parts.items():
-        copier = _Copier(per_channel_weights)
+        copier = _Copier(per_channel_weights, kernels)
         # The RPN reads the feature map, which has its range where it is made.
         drawn[name] = copier.copy(part, ranged_inputs=name != "rpn", predicts=name == "head")
         copier.carry_weights()
@@ -79,8 +81,9 @@ def quantize(
 class _Copier:
     """Draws a graph and those in it once more."""
 
-    def __init__(self, per_channel: bool):
+    def __init__(self, per_channel: bool, kernels: bool):
         self._per_channel = per_channel
+        self._kernels = kernels
         self._copies: dict[int, tuple[keras.Layer, keras.Layer]] = {}
 
     def copy(
@@ -147,9 +150,10 @@ class _Copier:
             return self.copy(layer)
         config = layer.get_config()
         if type(layer) in QUANTIZED:
-            config |= {"per_channel": self._per_channel}
             config |= {"activation": "linear"} if linear else {}
-            return QUANTIZED[type(layer)].from_config(config)
+            if self._kernels:
+                config |= {"per_channel": self._per_channel}
+                return QUANTIZED[type(layer)].from_config(config)
         return type(layer).from_config(config)
 
 

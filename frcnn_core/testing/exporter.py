@@ -24,6 +24,10 @@ class ExporterContract(ComponentContract):
     tolerance: float = 1e-3
     """How much scores, and boxes in pixels, of an exported model may differ from the model's."""
 
+    knows_sizes: bool = True
+    """Whether it is told which part of an image is no padding.  If not, boxes may reach into the
+    padding before they are cut, and images without padding are compared."""
+
     @property
     def component(self) -> Exporter:
         return self.exporter
@@ -50,6 +54,12 @@ class ExporterContract(ComponentContract):
         assert written[0] == folder / f"small{self.exporter.suffix}"
         assert all(path.exists() for path in written)
 
+    def test_it_has_named_before_what_it_wrote(self, exported):
+        _, _, written = exported
+        named = list(self.exporter.writes(written[0], self.options()))
+        assert named[0] == written[0]
+        assert set(written) <= set(named)
+
     def test_it_writes_nothing_else_and_leaves_other_files_alone(self, exported):
         _, folder, written = exported
         assert set(folder.iterdir()) == {*written, folder / "somebody_elses.txt"}
@@ -71,12 +81,13 @@ class ExporterContract(ComponentContract):
         if type(self.exporter).load is Exporter.load:
             pytest.skip(f"{self.exporter.name} files cannot be run by frcnn")
         model, _, written = exported
-        runtime = self.exporter.load(written[0])
+        runtime = self.exporter.load(written[0], key=getattr(self.options(), "key", ""))
         assert runtime.class_names == model.class_names
         assert runtime.preprocessing == model.preprocessing
 
         images = np.random.default_rng(0).standard_normal((2, HEIGHT, WIDTH, 3), "float32")
-        sizes = np.array([[HEIGHT, WIDTH], [HEIGHT - 8, WIDTH - 16]], "float32")
+        smaller = [HEIGHT - 8, WIDTH - 16] if self.knows_sizes else [HEIGHT, WIDTH]
+        sizes = np.array([[HEIGHT, WIDTH], smaller], "float32")
         expected = model.detector.detect(images, sizes, _settings())
         answer = runtime.detect(images, sizes)
         assert np.sum(expected.counts) > 0

@@ -57,11 +57,15 @@ def suite(
 def _with_examples(name: str, options: type, given: Mapping[str, Any]) -> dict[str, Any]:
     kinds = field_types(options)
     left = [option for option in required(options) if option not in given]
-    examples = {option: _example(kinds[option]) for option in left}
+    examples = {option: _NAMED.get(option) or _example(kinds[option]) for option in left}
     if unknown := [option for option, example in examples.items() if example is None]:
         flags = " ".join(f"--option {option}=VALUE" for option in unknown)
         raise SpecError(f"{name} cannot be tested without some of its options: add {flags}")
     return {**examples, **given}
+
+
+_NAMED = {"key": "key of the tests"}
+"""Examples of options that mean the same in every component: ``key`` is that of ``-k``."""
 
 
 def _example(kind: Any) -> str | None:

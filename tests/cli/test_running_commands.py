@@ -11,6 +11,7 @@ from PIL import Image
 from frcnn_core import assemble
 from frcnn_core.cli import main
 from frcnn_core.components import Runtime
+from frcnn_core.detector import DetectionSettings
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.structures import Batch, Detections
 
@@ -212,3 +213,69 @@ def test_inference_over_damaged_images_only_is_an_error(folder):
     result = run("inference", folder)
     assert result.exit_code == 2
     assert "none of the 2 images could be used" in result.output
+
+
+def exported(monkeypatch, **given):
+    """What ``open_runtime`` gives from now on: a runtime that tells no proposals."""
+
+    def without_proposals(images, sizes):
+        return detect(images, sizes)._replace(proposals=None)
+
+    opened = []
+    runtime = Runtime(without_proposals, NAMES, Preprocessing(height=32, width=64), **given)
+    monkeypatch.setattr(
+        assemble, "open_runtime", lambda path, *_: opened.append(path.name) or runtime
+    )
+    return opened
+
+
+def test_a_runtime_that_tells_no_proposals_is_scored_without_rpn_recall(folder, monkeypatch):
+    exported(monkeypatch)
+    result = run("evaluate", folder, "--metric", "voc12", "--metric", "coco", "-r", folder / "out")
+    assert result.exit_code == 0, result.output
+    (row,) = [line for line in result.output.splitlines() if line.startswith("car")]
+    assert row.split() == ["car", "1.0000", "1.0000", "1.0000", "-"]
+    assert "mAP@0.5 = 1.0000" in result.output
+    assert "RPN_recall" in (folder / "out" / "evaluation.json").read_text()
+
+
+def test_why_nothing_was_found_is_told_without_the_proposals_too(folder, monkeypatch):
+    exported(monkeypatch)
+    monkeypatch.setattr("frcnn_core.evaluation.NEARLY_ZERO", 1.0)
+    result = run("evaluate", folder)
+    assert result.exit_code == 0, result.output
+    assert "Next to nothing was found" in result.output
+    assert "have a proposal" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "block"), [("evaluate", "trt_evaluation"), ("inference", "trt_inference")]
+)
+def test_an_engine_that_the_spec_names_is_run_in_place_of_the_model(
+    folder, monkeypatch, command, block
+):
+    (folder / "model.engine").write_bytes(b"")
+    section = {"evaluate": "evaluation_config", "inference": "inference_config"}[command]
+    text = (
+        SPEC.format(folder) + f"{section} {{ {block} {{ trt_engine: '{folder}/model.engine' }} }}"
+    )
+    (folder / "spec.txt").write_text(text)
+    opened = exported(monkeypatch)
+    result = run(command, folder)
+    assert result.exit_code == 0, result.output
+    assert "is deprecated: name the engine in model instead" in result.output
+    again = run(command, folder, "-m", folder / "model.tlt", "--overwrite")
+    assert again.exit_code == 0, again.output
+    assert opened == ["model.engine", "model.tlt"], "-m counts more"
+
+
+def test_settings_that_are_fixed_in_an_exported_file_are_told_where_the_spec_has_others(
+    folder, monkeypatch
+):
+    own = DetectionSettings(object_confidence_thres=0.5)
+    exported(monkeypatch, settings=own)
+    result = run("evaluate", folder)
+    assert "object_confidence_thres 0.5 instead of 0.0001. Export it again" in result.output
+    assert "rpn_nms_max_boxes" not in result.output
+    exported(monkeypatch, settings=DetectionSettings())
+    assert "Export it again" not in run("evaluate", folder).output

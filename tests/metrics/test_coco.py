@@ -138,6 +138,9 @@ def test_exact_detections_of_every_object_score_one():
     assert result.primary == pytest.approx(1.0)
     assert result.values["APs"] == result.values["APl"] == pytest.approx(1.0)
     assert result.values["APm"] is None
+    assert result.by_class == pytest.approx(
+        {"bird": 1.0, "car": 1.0, "dog": None, "never seen": None}
+    )
 
 
 def test_without_any_ground_truth_nothing_is_defined():

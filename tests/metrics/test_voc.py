@@ -207,6 +207,7 @@ def test_the_map_over_a_range_is_the_mean_over_its_thresholds():
     result = scored([image([(BOX, 0)], [(shifted, 0, 0.9)])], ious=(0.5, 0.75, 0.9, 0.95))
     assert [table["mAP"] for table in result.values["tables"]] == [1, 1, 0, 0]
     assert result.primary == 0.5
+    assert result.by_class == {"bird": 0.5, "car": None, "dog": None}
     assert result.text.splitlines()[-1] == "mAP@[0.5:0.95] = 0.5000"
 
 

@@ -22,7 +22,10 @@ class Copy(Exporter):
         archive.write(output, model.to_archive())
         return [output, beside]
 
-    def load(self, path):
+    def writes(self, output, options):
+        return [output, output.with_suffix(".json")]
+
+    def load(self, path, *, key=""):
         from frcnn_core.detector import DetectionSettings
         from frcnn_core.model import Model
 
@@ -38,6 +41,11 @@ class Copy(Exporter):
 class Secretive(Copy):
     def export(self, model, output, **given):
         return super().export(model, output, **given)[:1]
+
+
+class Unannounced(Copy):
+    def writes(self, output, options):
+        return [output]
 
 
 class Tidy(Copy):
@@ -88,6 +96,7 @@ def test_a_good_exporter_passes(failures):
         (Secretive, "test_it_writes_nothing_else_and_leaves_other_files_alone"),
         (Tidy, "test_it_writes_nothing_else_and_leaves_other_files_alone"),
         (InItsOwnPlace, "test_it_tells_what_it_wrote_the_main_path_first"),
+        (Unannounced, "test_it_has_named_before_what_it_wrote"),
         (Halving, "test_the_model_is_left_as_it_was"),
         (Greedy, "test_it_recognises_what_it_wrote_and_nothing_else"),
         (WithItsOwnSettings, "test_what_it_wrote_detects_what_the_model_detects"),

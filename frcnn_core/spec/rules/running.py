@@ -66,7 +66,7 @@ def check_images(findings: Findings) -> None:
         findings.folder(field, folder)
     if findings.spec.message.inference_config.nms_score_bits:
         findings.warning(
-            f"{INFERENCE}.nms_score_bits", "has no effect except in a TensorRT engine."
+            f"{INFERENCE}.nms_score_bits", "has no effect except in the export format trt_onnx."
         )
 
 

@@ -16,6 +16,11 @@ class Onnx(Exporter):
 
         return files.write(model, output, settings, options, images)
 
+    def writes(self, output, options):
+        from frcnn_onnx import companions
+
+        return [output, *companions.of(output, options)]
+
     def recognises(self, path):
         from frcnn_core.formats import Format, recognise
 

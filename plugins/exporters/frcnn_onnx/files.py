@@ -10,6 +10,7 @@ from frcnn_core.errors import FrcnnError
 from frcnn_core.files import write_whole
 from frcnn_core.int8 import CalibrationImages
 from frcnn_core.model import Model
+from frcnn_onnx import companions
 from frcnn_onnx.build import Built, build
 from frcnn_onnx.options import OnnxOptions
 
@@ -31,8 +32,7 @@ def write(
     Raises:
         FrcnnError: the model cannot be expressed, or a companion exists already.
     """
-    companions = _companions(output, options)
-    if taken := [str(path) for path in companions if path.exists()]:
+    if taken := [str(path) for path in companions.of(output, options) if path.exists()]:
         raise FrcnnError(
             f"{', '.join(taken)}: exists. Name other files, or move what is there away."
         )
@@ -52,21 +52,3 @@ def write(
 
         written += triton.write(output, built.proto)
     return written
-
-
-def _companions(output: Path, options: OnnxOptions) -> list[Path]:
-    """What will be written beside ``output``."""
-    paths: list[Path] = []
-    if options.data_type == "int8":
-        from frcnn_onnx import int8
-
-        paths += int8.files(output, options)
-    if options.gen_ds_config:
-        from frcnn_onnx import deepstream
-
-        paths += deepstream.files(output)
-    if options.gen_triton:
-        from frcnn_onnx import triton
-
-        paths += triton.files(output)
-    return paths

@@ -50,6 +50,8 @@ class OnnxOptions(Int8Options):
                 f"static_batch_size: expected 1 or more, or -1 for any, got "
                 f"{self.static_batch_size}."
             )
+        if self.gen_ds_config:
+            self._require_what_deepstream_can_feed()
         if self.target_opset > NEWEST_OPSET:
             raise ValueError(
                 f"target_opset: expected at most {NEWEST_OPSET}, got {self.target_opset}."
@@ -60,6 +62,19 @@ class OnnxOptions(Int8Options):
                 self.target_opset,
                 OLDEST_OPSET,
             )
+
+    def _require_what_deepstream_can_feed(self) -> None:
+        """nvinfer has one input, of normalized pixels, and its parser reads NMS and NMS_1."""
+        for name, is_in_the_way in (
+            (f"outputs {self.outputs}", self.outputs != "nms"),
+            ("image_sizes", self.image_sizes),
+            ("embed_preprocessing", self.embed_preprocessing),
+        ):
+            if is_in_the_way:
+                raise ValueError(
+                    f"gen_ds_config: DeepStream cannot run a graph with --{name}. Leave out one of "
+                    "the two."
+                )
 
     @property
     def opset(self) -> int:

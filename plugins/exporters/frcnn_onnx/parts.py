@@ -21,7 +21,7 @@ import tensorflow as tf
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from frcnn_core import folding
+from frcnn_core import folding, graphs
 from frcnn_core.errors import FrcnnError
 from frcnn_core.quantized_layers import FakeQuantize
 
@@ -81,7 +81,7 @@ def _convert(
     if name == "features":
         shape[1:3] = size
     images = tf.TensorSpec(shape, tf.float32, name=IMAGES)
-    weights = _Weights()
+    weights = _Weights({id(layer): path for path, layer in graphs.leaves(part, name)})
 
     def run(images: tf.Tensor, *kernels: tf.Tensor):
         given = weights.given(kernels) if kernels else weights.collect
@@ -102,8 +102,9 @@ def _convert(
             f"The part {name} has operations that ONNX does not: {', '.join(unknown)}. They come "
             "from a layer of a kind that no backbone of frcnn uses."
         )
-    _put_back(graph, weights.values)
-    return _named(name, graph, outputs)
+    kernels = _put_back(graph, weights.values)
+    names = {tensor: weights.names[kernel] for tensor, kernel in kernels.items()}
+    return _named(name, graph, outputs, names)
 
 
 class _Weights:
@@ -113,8 +114,18 @@ class _Weights:
     VGG-16 would be 14 GB.  So kernels are inputs while a graph is converted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, paths: Mapping[int, str]) -> None:
+        self._paths = paths
         self._found: dict[tuple[int, int], tuple[str, np.ndarray, np.ndarray | None]] = {}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """By the name of a kernel's input, ``part/layer/kernel``."""
+        layers = [self._paths[layer] for layer, _ in self._found]
+        return {
+            f"{found[0]}:0": f"{path}/kernel"
+            for path, found in zip(layers, self._found.values(), strict=True)
+        }
 
     @property
     def values(self) -> dict[str, np.ndarray]:
@@ -133,7 +144,7 @@ class _Weights:
         """For ``folding.run``: what it would take itself, which is remembered."""
         with tf.init_scope():
             kernel, bias = folding.weights_of(layer, norm)
-            name = f"{layer.name}_kernel_{len(self._found)}"
+            name = f"kernel_{len(self._found)}"
             self._found[id(layer), id(norm)] = (
                 name,
                 kernel.numpy(),
@@ -178,19 +189,24 @@ def _onnx(function, opset: int) -> onnx.GraphProto:
     return optimizer.optimize_graph(converted, catch_errors=False).make_model("frcnn").graph
 
 
-def _put_back(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray]) -> None:
-    """Make the inputs that kernels were initializers, rearranged as the nodes that read them do."""
+def _put_back(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Make the inputs that kernels were initializers, rearranged as the nodes that read them do.
+
+    Returns:
+        Of the initializers that come from a kernel, which one.
+    """
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     values |= weights
+    kernels = {name: name for name in weights}
     remaining = []
     for node in graph.node:
-        if all(name in values for name in node.input):
-            results = ReferenceEvaluator(node).run(
-                None, {name: values[name] for name in node.input}
-            )
-            values |= zip(node.output, results, strict=True)
-        else:
+        if not all(name in values for name in node.input):
             remaining.append(node)
+            continue
+        results = ReferenceEvaluator(node).run(None, {name: values[name] for name in node.input})
+        values |= zip(node.output, results, strict=True)
+        if read := [kernels[name] for name in node.input if name in kernels]:
+            kernels |= dict.fromkeys(node.output, read[0])
     del graph.node[:], graph.initializer[:]
     graph.node.extend(remaining)
     read = {name for node in remaining for name in node.input}
@@ -202,22 +218,25 @@ def _put_back(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray]) -> None
     images = [tensor for tensor in graph.input if tensor.name not in weights]
     del graph.input[:]
     graph.input.extend(images)
+    return {name: kernel for name, kernel in kernels.items() if name in read}
 
 
-def _named(part: str, graph: onnx.GraphProto, outputs: list[str]) -> Part:
-    """The graph with all names under ``part/``."""
+def _named(part: str, graph: onnx.GraphProto, outputs: list[str], names: Mapping[str, str]) -> Part:
+    """The graph with all names under ``part/``; ``names`` are those that are settled."""
     fresh: dict[str, str] = {"": ""}
     taken: set[str] = set()
 
+    def free(name: str) -> str:
+        found, number = name, 1
+        while found in taken:
+            number += 1
+            found = f"{name}_{number}"
+        taken.add(found)
+        return found
+
     def name(old: str) -> str:
         if old not in fresh:
-            short = f"{part}/{_short(old)}"
-            found, number = short, 1
-            while found in taken:
-                number += 1
-                found = f"{short}_{number}"
-            taken.add(found)
-            fresh[old] = found
+            fresh[old] = free(names.get(old) or f"{part}/{_short(old)}")
         return fresh[old]
 
     for node in graph.node:

@@ -43,7 +43,13 @@ def load(source: Path | bytes, origin: str = "") -> Runtime:
         sizes = np.asarray(sizes, np.float32)
         return in_batches_of(fixed, run, images, sizes) if fixed else run(images, sizes)
 
-    return Runtime(detect, described.class_names, described.preprocessing)
+    return Runtime(
+        detect,
+        described.class_names,
+        described.preprocessing,
+        described.settings,
+        described.precision,
+    )
 
 
 def open_session(source: Path | bytes, origin: str) -> onnxruntime.InferenceSession:

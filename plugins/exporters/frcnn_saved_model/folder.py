@@ -79,6 +79,7 @@ def load(path: Path) -> Runtime:
         description = json.loads((path / DESCRIPTION).read_text())
         class_names = tuple(description["class_names"])
         preprocessing = Preprocessing.from_dict(description["preprocessing"])
+        settings = DetectionSettings(**description["settings"])
         saved = tf.saved_model.load(str(path))
         signature = saved.signatures["preprocessed"]
     except FileNotFoundError as error:
@@ -95,7 +96,7 @@ def load(path: Path) -> Runtime:
     def detect(images: tf.Tensor, sizes: tf.Tensor) -> Detections:
         return Detections(**signature(images=tf.constant(images), sizes=tf.constant(sizes)))
 
-    return Runtime(detect, class_names, preprocessing)
+    return Runtime(detect, class_names, preprocessing, settings, "fp32")
 
 
 def _on_preprocessed(model: Model, settings: DetectionSettings) -> Callable:

@@ -111,7 +111,8 @@ class CocoSummary(Accumulator):
         }
         primary = float("nan") if statistics["AP"] is None else statistics["AP"]
         values = {**statistics, "num_images": self._num_images, "classes": by_class}
-        return MetricResult(primary, values, _text(statistics, by_class))
+        precisions = {name: row["AP"] for name, row in by_class.items()}
+        return MetricResult(primary, values, _text(statistics, by_class), precisions)
 
     def _averages(self, index: int, outcomes: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         """Per area, the mean precision over all recalls and the recall, at each threshold.

@@ -97,7 +97,10 @@ class VocTable(Accumulator):
             "tables": tables,
         }
         primary = float("nan") if mean_ap is None else mean_ap
-        return MetricResult(primary, values, self._text(tables, mean_ap))
+        by_class = {
+            name: _mean(table["classes"][name]["AP"] for table in tables) for name in self._names
+        }
+        return MetricResult(primary, values, self._text(tables, mean_ap), by_class)
 
     def _count(self, classes: np.ndarray) -> np.ndarray:
         return np.bincount(classes, minlength=len(self._names))

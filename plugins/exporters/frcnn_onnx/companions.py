@@ -1,0 +1,25 @@
+"""What is written beside an exported detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from frcnn_onnx.options import OnnxOptions
+
+
+def of(output: Path, options: OnnxOptions) -> list[Path]:
+    """Paths of all files and folders but ``output`` itself."""
+    paths: list[Path] = []
+    if options.data_type == "int8":
+        from frcnn_onnx import int8
+
+        paths += int8.files(output, options)
+    if options.gen_ds_config:
+        from frcnn_onnx import deepstream
+
+        paths += deepstream.files(output)
+    if options.gen_triton:
+        from frcnn_onnx import triton
+
+        paths += triton.files(output)
+    return paths

@@ -1,0 +1,39 @@
+"""OpenVINO's intermediate representation, for Intel's processors."""
+
+from frcnn_core import Exporter, hookimpl
+from frcnn_openvino.options import OpenVinoOptions
+
+
+class OpenVino(Exporter):
+    name = "openvino"
+    summary = "OpenVINO IR, float or int8, for Intel CPUs, GPUs and NPUs"
+    suffix = ".xml"
+    requires = ("tf2onnx", "onnx", "onnxruntime", "openvino")
+    Options = OpenVinoOptions
+
+    def export(self, model, output, *, settings, options, images=None):
+        from frcnn_openvino import files
+
+        return files.write(
+            model, self.writes(output, options), settings=settings, options=options, images=images
+        )
+
+    def writes(self, output, options):
+        ranges = (options.cal_cache_file, options.cal_json_file)
+        int8 = ranges if options.data_type == "int8" else ()
+        return [output, output.with_suffix(".bin"), *(path for path in int8 if path)]
+
+    def recognises(self, path):
+        from frcnn_openvino.header import is_representation
+
+        return is_representation(path)
+
+    def load(self, path, *, key=""):
+        from frcnn_openvino import runtime
+
+        return runtime.load(path)
+
+
+@hookimpl
+def frcnn_register_exporters():
+    return [OpenVino()]

@@ -1,0 +1,66 @@
+"""Writes a detector as OpenVINO's two files: the graph in XML, and its weights beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import openvino
+
+from frcnn_core.detector import DetectionSettings
+from frcnn_core.errors import FrcnnError
+from frcnn_core.files import whole, write_whole
+from frcnn_core.int8 import CalibrationImages
+from frcnn_core.model import Model
+from frcnn_onnx import metadata
+from frcnn_onnx.build import build
+from frcnn_openvino.halves import store_in_halves
+from frcnn_openvino.options import OpenVinoOptions
+
+
+def write(
+    model: Model,
+    paths: Sequence[Path],
+    *,
+    settings: DetectionSettings,
+    options: OpenVinoOptions,
+    images: CalibrationImages | None,
+) -> list[Path]:
+    """Build the detector, write it and its companions, and return their paths.
+
+    Args:
+        paths: of the graph, its weights, and what else ``options`` ask for.
+
+    Raises:
+        FrcnnError: the model cannot be expressed, or a file exists already.
+    """
+    for path in paths:
+        if path.exists():
+            raise FrcnnError(f"{path} exists. Give another name, or move it away.")
+    built = build(model, settings, options.of_onnx(), images)
+    # The metadata of ONNX become the representation's rt_info, under "framework".
+    graph = openvino.Core().read_model(built.proto.SerializeToString())
+    if options.data_type == "fp16":
+        store_in_halves(graph)
+        graph.set_rt_info("fp16", ["framework", metadata.PREFIX + "precision"])
+    _save(graph, paths[0], paths[1])
+    if options.cal_cache_file in paths:
+        from frcnn_onnx.int8.range_files import cache_text
+
+        write_whole(options.cal_cache_file, cache_text(built.ranges))
+    if options.cal_json_file in paths:
+        text = json.dumps({"tensor_scales": dict(built.ranges)}, indent=2)
+        write_whole(options.cal_json_file, text + "\n")
+    return list(paths)
+
+
+def _save(graph: openvino.Model, output: Path, weights: Path) -> None:
+    with whole(output) as xml, whole(weights) as binary:
+        beside = xml.with_suffix(".bin")
+        try:
+            openvino.save_model(graph, str(xml), compress_to_fp16=False)
+            os.replace(beside, binary)
+        finally:
+            beside.unlink(missing_ok=True)
