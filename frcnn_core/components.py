@@ -192,6 +192,9 @@ class Runtime:
     """How it makes detections, fixed in an exported file; None where that is not known."""
     precision: str = ""
     """``fp32``, ``fp16`` or ``int8``, as ``--data_type``; empty where that is not known."""
+    knows_sizes: bool = True
+    """Whether it looks at the sizes.  If not, boxes may reach into an image's padding before they
+    are cut, which can change what is suppressed."""
     rounds_pixels: bool = False
     """Whether ``detect`` rounds pixels of resampled images to whole numbers, for a file that takes
     8 bits."""

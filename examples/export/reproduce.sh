@@ -29,6 +29,7 @@ for arch in "$@"; do
     epochs=4 rate=0.0008
     case "$arch" in
         resnet:10 | resnet:18) epochs=5 ;;
+        mobilenet*) epochs=10 ;; # its epochs are short
         darknet:*) rate=0.0002 ;; # with the sample's rate it diverges
     esac
     mkdir -p "$out/$name"

@@ -87,6 +87,22 @@ class _Formats(click.Group):
             raise
 
 
+class _Format(click.Command):
+    """``frcnn export NAME``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            takers = _takers(_with_underscores(error.option_name.lstrip("-")))
+            if takers:
+                error.message = (
+                    f"{self.name} has no option {error.option_name}. These have: "
+                    f"{', '.join(takers)}."
+                )
+            raise
+
+
 def _common(command: Callable) -> Callable:
     """The flags of both spellings."""
     model = click.option(
@@ -200,7 +216,8 @@ def _subcommand(exporter) -> click.Command:
         wanted = Wanted(exporter, own, common["output_file"])
         run([wanted], **_without(common, "output_file"))
 
-    command = click.command(exporter.component.name, help=exporter.component.summary)
+    name, text = exporter.component.name, exporter.component.summary
+    command = click.command(name, cls=_Format, help=text)
     kinds = field_types(exporter.component.Options)
     flags = [
         _flag(field, kinds[field.name])

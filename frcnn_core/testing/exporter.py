@@ -24,10 +24,6 @@ class ExporterContract(ComponentContract):
     tolerance: float = 1e-3
     """How much scores, and boxes in pixels, of an exported model may differ from the model's."""
 
-    knows_sizes: bool = True
-    """Whether it is told which part of an image is no padding.  If not, boxes may reach into the
-    padding before they are cut, and images without padding are compared."""
-
     @property
     def component(self) -> Exporter:
         return self.exporter
@@ -86,7 +82,7 @@ class ExporterContract(ComponentContract):
         assert runtime.preprocessing == model.preprocessing
 
         images = np.random.default_rng(0).standard_normal((2, HEIGHT, WIDTH, 3), "float32")
-        smaller = [HEIGHT - 8, WIDTH - 16] if self.knows_sizes else [HEIGHT, WIDTH]
+        smaller = [HEIGHT - 8, WIDTH - 16] if runtime.knows_sizes else [HEIGHT, WIDTH]
         sizes = np.array([[HEIGHT, WIDTH], smaller], "float32")
         expected = model.detector.detect(images, sizes, _settings())
         answer = runtime.detect(images, sizes)

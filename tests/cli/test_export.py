@@ -92,6 +92,14 @@ def test_a_documented_flag_names_the_exporters_that_have_it(frcnn, model):
         assert "tensorrt" in result.output
 
 
+def test_a_format_without_precisions_names_those_that_have_them(frcnn, model):
+    result = frcnn("export", "saved_model", "-m", model, "--data_type", "int8")
+    assert result.exit_code == 2
+    text = " ".join(result.output.split())
+    assert "saved_model has no option --data_type. These have:" in text
+    assert "onnx" in text and "tflite" in text
+
+
 def test_an_existing_output_is_not_replaced(frcnn, model, tmp_path):
     (tmp_path / "out").write_text("mine")
     result = frcnn("export", "saved_model", "-m", model, "-k", "secret", "-o", tmp_path / "out")

@@ -1,13 +1,17 @@
 import json
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
 
 from frcnn_core.components import NoOptions
 from frcnn_core.detector import DetectionSettings, FasterRCNN
 from frcnn_core.errors import ModelFileError
+from frcnn_core.inference import infer
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.structures import Detections
 from frcnn_saved_model import SavedModel
@@ -131,10 +135,77 @@ def test_with_a_dynamic_shape_pixels_are_preprocessed_in_the_graph_too(dynamic):
         np.testing.assert_allclose(served["scores"], expected.scores, atol=1e-4)
 
 
+class Shift(keras.layers.Layer):
+    """Gives each cell what its left neighbour had: no layer that frcnn knows."""
+
+    def call(self, x):
+        return tf.roll(x, 1, axis=2)
+
+
+def test_a_network_that_would_mix_images_with_padding_runs_them_one_at_a_time(dynamic, tmp_path):
+    model, _ = dynamic
+    images = keras.Input((None, None, 3))
+    parts = model.detector.parts
+    features = keras.Model(images, parts["features"](Shift(name="shift")(images)))
+    detector = FasterRCNN(
+        **parts | {"features": features}, anchors=model.detector.anchors, dynamic_shape=True
+    )
+    path = tmp_path / "shifting"
+    shifting = replace(model, detector=detector)
+    SavedModel().export(shifting, path, settings=SETTINGS, options=NoOptions())
+    detect = SavedModel().load(path).detect
+    inputs, sizes = np.zeros((2, 48, 64, 3), "float32"), np.float32([[48, 64], [48, 64]])
+    assert detect(inputs[:1], sizes[:1]).counts.shape == (1,)
+    with pytest.raises(ModelFileError, match=r"one image at a time. The layer shift .*batch_size"):
+        detect(inputs, sizes)
+
+
+def test_an_image_file_gives_what_inference_gives(tiny_model, folder, tmp_path):
+    paths = [tmp_path / "wide.png", tmp_path / "tall.jpg"]
+    for path, size in zip(paths, ((50, 90), (70, 31)), strict=True):
+        Image.fromarray(pictures(1, *size)[0]).save(path)
+    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    seen = []
+
+    def compare(path, pixels, expected):
+        served = serve(images=tf.constant(pixels[None]))
+        count = int(served["counts"][0])
+        assert count == len(expected.boxes) > 0
+        np.testing.assert_allclose(served["boxes"][0, :count], expected.boxes, atol=1e-3)
+        np.testing.assert_allclose(served["scores"][0, :count], expected.scores, atol=1e-5)
+        np.testing.assert_array_equal(served["classes"][0, :count], expected.classes)
+        seen.append(path)
+
+    def detect(images, sizes):
+        return tiny_model.detector.detect(images, sizes, SETTINGS)
+
+    infer(detect, tiny_model.preprocessing, paths, compare, batch_size=1)
+    assert seen == paths
+
+
+def test_tensorflow_serving_can_answer_row_by_row(folder):
+    # Its REST API takes "instances" where the batch is the first dimension of all there is.
+    graphs = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    (graph,) = graphs.meta_graphs
+    assert list(graph.meta_info_def.tags) == ["serve"]
+    default = graph.signature_def["serving_default"]
+    assert default.method_name == "tensorflow/serving/predict"
+    assert set(default.inputs) == {"images"}
+    assert set(default.outputs) == {"boxes", "scores", "classes", "counts"}
+    for name in ("serving_default", "float", "preprocessed"):
+        signature = graph.signature_def[name]
+        tensors = [*signature.inputs.values(), *signature.outputs.values()]
+        assert {tensor.tensor_shape.dim[0].size for tensor in tensors} == {-1}
+
+
 def test_a_description_for_other_programs_is_beside_it(folder):
     description = json.loads((folder / "frcnn.json").read_text())
     assert description["class_names"] == ["car", "person"]
     assert description["settings"]["object_confidence_thres"] == 0.01
+    assert description["preprocessing_text"].startswith("stretched to 32x48")
+    assert set(description["versions"]) == {"frcnn", "tensorflow", "keras"}
+    # sha256 of nothing: the model has no spec
+    assert description["spec_sha256"].startswith("e3b0c44298fc")
 
 
 def test_a_saved_model_is_recognised_by_its_content(folder, tmp_path):

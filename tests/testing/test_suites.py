@@ -72,6 +72,17 @@ def test_a_text_cannot_be_made_up():
     assert suite("lr_schedule", OfAFile(), given={"path": "rates.txt"}).given["path"] == "rates.txt"
 
 
+def test_a_key_is_one_like_another():
+    """An option of this name gets the key of ``-k``."""
+
+    class Encrypted(Plateau):
+        @dataclass(frozen=True)
+        class Options:
+            key: str = field(metadata=HELP)
+
+    assert suite("lr_schedule", Encrypted()).given["key"]
+
+
 def test_an_option_that_there_is_not_is_refused():
     with pytest.raises(SpecError, match="facter: unknown option"):
         suite("lr_schedule", Plateau(), given={"facter": "0.1"})

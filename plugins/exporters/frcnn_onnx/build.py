@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 import keras
@@ -12,7 +12,6 @@ import onnx
 from onnx import TensorProto, helper
 
 from frcnn_core.detector import DetectionSettings
-from frcnn_core.errors import FrcnnError
 from frcnn_core.int8 import CalibrationImages
 from frcnn_core.model import Model
 from frcnn_onnx import detection, metadata, parts
@@ -77,30 +76,37 @@ def join(
         mark: see ``parts.convert``.
     """
     preprocessing = model.preprocessing
-    if preprocessing.is_dynamic:
-        raise FrcnnError(
-            "ONNX needs a fixed input size, and the model's input_image_config has size_min. "
-            "Export saved_model, or train with size_height_width."
-        )
-    size = height, width = preprocessing.height, preprocessing.width
+    height, width, _ = preprocessing.shape
+    if preprocessing.is_dynamic and not options.image_sizes:
+        options = replace(options, image_sizes=True)
     converted = parts.convert(graphs, height=height, width=width, opset=options.opset, mark=mark)
-    _, *cells, _ = model.detector.features.compute_output_shape((1, *preprocessing.shape))
-    cells = tuple(cells)
-    num_anchors = cells[0] * cells[1] * model.detector.anchors.per_cell
-    num_rois = min(settings.rpn_nms_max_boxes, settings.rpn_pre_nms_top_n, num_anchors)
     graph = Graph("detection")
-    limits: Tensor | np.ndarray = np.array(size * 2, np.float32)
+    images = graph.tensor(IMAGES)
+    maps = _include(graph, converted["features"], images)[0]
+    num_rois = min(settings.rpn_nms_max_boxes, settings.rpn_pre_nms_top_n)
+    size: Tensor | np.ndarray
+    cells: Tensor | np.ndarray
+    if preprocessing.is_dynamic:
+        size, cells = (
+            graph.add("Shape", tensor, start=2, end=4).cast(np.float32) for tensor in (images, maps)
+        )
+        grid = detection.anchor_grid(maps, model.detector.anchors)
+    else:
+        _, h, w, _ = model.detector.features.compute_output_shape((1, *preprocessing.shape))
+        size, cells = np.float32([height, width]), np.float32([h, w])
+        grid = model.detector.anchors.over(h, w).numpy()
+        num_rois = min(num_rois, len(grid))
+    limits: Tensor | np.ndarray = detection.twice(size)
     if options.image_sizes:
         limits = graph.add("Tile", graph.tensor(SIZES), np.array([1, 2], np.int64)).unsqueeze(1)
 
-    maps = _include(graph, converted["features"], graph.tensor(IMAGES))[0]
     objectness, deltas = _include(graph, converted["rpn"], maps)
     rois = detection.proposals(
         graph,
         objectness,
         deltas,
-        anchors=model.detector.anchors,
-        cells=cells,
+        grid=grid,
+        num_rois=num_rois,
         limits=limits,
         settings=settings,
     )
@@ -125,7 +131,7 @@ def join(
         limits=limits,
         settings=settings,
     )
-    proto = _model(graph, model, found, options, settings)
+    proto = _model(graph, model, found, size, options, settings)
     metadata.write(proto, metadata.of(model, settings, outputs=options.outputs))
     onnx.checker.check_model(proto, full_check=True)
     return proto
@@ -140,6 +146,7 @@ def _model(
     graph: Graph,
     model: Model,
     found: detection.Found,
+    size: Tensor | np.ndarray,
     options: OnnxOptions,
     settings: DetectionSettings,
 ) -> onnx.ModelProto:
@@ -149,7 +156,7 @@ def _model(
     height, width, channels = preprocessing.shape
     rows = settings.classifier_nms_max_boxes
     if options.outputs == "nms":
-        nms, counts = detection.nms_rows(graph, found, size=(height, width))
+        nms, counts = detection.nms_rows(graph, found, size=size)
         outputs = [
             (nms, "NMS", np.float32, [batch, 1, rows, 7]),
             (counts, "NMS_1", np.int32, [batch, 1, 1, 1]),
@@ -163,7 +170,7 @@ def _model(
         ]
     for tensor, name, _, _ in outputs:
         graph.add("Identity", tensor, results=[name])
-    inputs = [(IMAGES, [batch, channels, height, width])]
+    inputs = [(IMAGES, [batch, channels, height or "H", width or "W"])]
     if options.image_sizes:
         inputs.append((SIZES, [batch, 2]))
     proto = helper.make_model(

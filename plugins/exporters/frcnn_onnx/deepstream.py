@@ -10,7 +10,6 @@ Sources: TLT's documentation, "Integrating a FasterRCNN Model"; DeepStream's, "G
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
     from frcnn_core.model import Model
 
 LABELS, PART, WHOLE = "labels.txt", "nvinfer_config.txt", "config_infer_primary.txt"
-
-MOST_OF_TOPK = 3840
-"""The largest K of TensorRT's TopK."""
-
-logger = logging.getLogger(__name__)
 
 _COLOR_FORMATS = {"rgb": 0, "bgr": 1, "l": 2}
 _NETWORK_MODES = {"fp32": 0, "int8": 1, "fp16": 2}
@@ -63,12 +57,6 @@ def write(
     labels, part, whole = files(output)
     if taken := [str(path) for path in (labels, part, whole) if path.exists()]:
         raise FrcnnError(f"{', '.join(taken)}: exists. Move it away, or export to another folder.")
-    if "NMS" in outputs and (boxes := _boxes_before_suppression(model, settings)) > MOST_OF_TOPK:
-        logger.warning(
-            "TensorRT, and so DeepStream, takes at most the best %d boxes before suppression, and "
-            "the graph takes %d: export with inference_config.rpn_pre_nms_top_N: %d.",
-            *(MOST_OF_TOPK, boxes, MOST_OF_TOPK),
-        )
     write_whole(labels, "".join(f"{name}\n" for name in labels_of(model)))
     write_whole(part, _part(model, options))
     write_whole(whole, _whole(model, settings, output, options, outputs))
@@ -78,13 +66,6 @@ def write(
 def labels_of(model: Model) -> list[str]:
     """Names by the number in a row of ``NMS``, and ``background`` last."""
     return [*model.class_names, "background"]
-
-
-def _boxes_before_suppression(model: Model, settings: DetectionSettings) -> int:
-    """Of an image, in the graph that ``frcnn_onnx.build`` makes."""
-    detector = model.detector
-    _, height, width, _ = detector.features.compute_output_shape((1, *model.preprocessing.shape))
-    return min(settings.rpn_pre_nms_top_n, height * width * detector.anchors.per_cell)
 
 
 def _part(model: Model, options: Int8Options) -> str:

@@ -20,11 +20,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frcnn_core.anchors import Anchors
+from frcnn_core.anchors import STRIDE, Anchors
 from frcnn_core.boxes import MAX_LOG_SCALE
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.proposals import MIN_SIDE
 from frcnn_onnx.graph import Graph, Tensor
+
+
+MOST = 3840
+"""What TensorRT's TopK gives at most; for more, the best are taken out and the next ones follow."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ def proposals(
     logits: Tensor,
     deltas: Tensor,
     *,
-    anchors: Anchors,
-    cells: tuple[int, int],
+    grid: Tensor | np.ndarray,
+    num_rois: int,
     limits: Tensor | np.ndarray,
     settings: DetectionSettings,
 ) -> Tensor:
@@ -56,17 +60,22 @@ def proposals(
     Args:
         logits: (B, A, h, w) objectness.
         deltas: (B, 4A, h, w).
-        cells: h and w.
+        grid: (N, 4) anchors; a tensor where N depends on the image.
+        num_rois: P.
         limits: (4,) or (B, 1, 4) height, width, height, width in pixels.
     """
-    grid = anchors.over(*cells).numpy()  # (N, 4)
     scores = graph.add("Sigmoid", logits.transpose(0, 2, 3, 1).reshape(0, -1))  # (B, N)
     deltas = deltas.transpose(0, 2, 3, 1).reshape(0, -1, 4)
     boxes = _clip(_decode(deltas, grid), limits)  # (B, N, 4)
     y1, x1, y2, x2 = boxes.split(4, axis=-1)
     usable = (y2 - y1 > MIN_SIDE) & (x2 - x1 > MIN_SIDE)
     scores = graph.add("Where", usable.reshape(0, -1), scores, -1.0)
-    num_boxes = min(settings.rpn_pre_nms_top_n, len(grid))
+    num_boxes: Tensor | int = settings.rpn_pre_nms_top_n
+    if isinstance(grid, Tensor):
+        count = graph.add("Shape", grid, start=0, end=1)
+        num_boxes = graph.add("Min", count, np.array([num_boxes], np.int64))
+    else:
+        num_boxes = min(num_boxes, len(grid))
     scores, order = _best(scores, num_boxes)  # (B, k)
     boxes = _rows(boxes, order)
     kept = _suppress(
@@ -76,7 +85,10 @@ def proposals(
         iou=settings.rpn_nms_overlap_threshold,
         threshold=-0.5,
     )
-    scores, order = _best(kept, min(settings.rpn_nms_max_boxes, num_boxes))  # (B, P)
+    if isinstance(grid, Tensor):  # there may be fewer anchors than P
+        kept = graph.add("Pad", kept, np.array([0, 0, 0, num_rois], np.int64), -1.0)
+        boxes = graph.add("Pad", boxes, np.array([0, 0, 0, 0, num_rois, 0], np.int64), 0.0)
+    scores, order = _best(kept, num_rois)  # (B, P)
     return _where_found(scores, _rows(boxes, order))
 
 
@@ -86,20 +98,26 @@ def crops(
     rois: Tensor,
     *,
     num_rois: int,
-    size: tuple[int, int],
-    cells: tuple[int, int],
+    size: Tensor | np.ndarray,
+    cells: Tensor | np.ndarray,
     side: int,
 ) -> Tensor:
     """Crops (B*P, C, S, S) of the feature map (B, C, h, w) under RoIs (B, P, 4).
 
     Args:
         num_rois: P.
-        size: H and W.
-        cells: h and w.
+        size: (2,) float32 H and W; tensors for a dynamic shape, whose RoIs end at the last pixel
+            (``roi_pooling.crop_and_resize``).
+        cells: (2,) float32 h and w.
         side: S.
     """
-    last_pixel, last_cell = (np.array(pair * 2, np.float32) - 1 for pair in (size, cells))
-    corners = (rois * (last_cell / last_pixel)).reshape(-1, 4)  # (B*P, 4) in cells
+    is_dynamic = isinstance(size, Tensor)
+    last_pixel, last_cell = (twice(pair) - 1.0 for pair in (size, cells))
+    if is_dynamic:
+        corners = graph.add("Min", rois / last_pixel, np.float32(1.0 - 1e-6)) * last_cell
+    else:
+        corners = rois * (last_cell / last_pixel)
+    corners = corners.reshape(-1, 4)  # (B*P, 4) in cells
     y1, x1, y2, x2 = corners.split(4, axis=-1)
     # Samples are in the middle of bins, the first and last of them on the RoI's border.
     widen = 0.5 / (side - 1) if side > 1 else -0.5
@@ -120,6 +138,8 @@ def crops(
         spatial_scale=1.0,
         coordinate_transformation_mode="half_pixel",
     )
+    if is_dynamic:
+        return crops
     # A RoI may end at the image's border, beyond the middle of the last cell. There is nothing
     # there, where RoiAlign goes on with the last cell.
     along = np.linspace(0, 1, side, dtype=np.float32) if side > 1 else np.float32([0.5])
@@ -184,7 +204,33 @@ def detections(
     )
 
 
-def nms_rows(graph: Graph, found: Found, *, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def anchor_grid(features: Tensor, anchors: Anchors) -> Tensor:
+    """Anchors (h*w*A, 4) over a feature map (B, C, h, w) of any size; as ``Anchors.over``."""
+    graph = features.graph
+
+    def centres(axis: int) -> Tensor:
+        count = graph.add("Shape", features, start=axis, end=axis + 1)
+        last = graph.add("Squeeze", count, np.array([0], np.int64))
+        return (graph.add("Range", np.int64(0), last, np.int64(1)).cast(np.float32) + 0.5) * float(
+            STRIDE
+        )
+
+    y = centres(2).reshape(-1, 1, 1, 1)
+    x = centres(3).reshape(1, -1, 1, 1)
+    y, x = y + x * 0.0, x + y * 0.0  # (h, w, 1, 1)
+    half = 0.5 * anchors.sizes  # (A, 2)
+    corners = np.concatenate([-half, half], axis=-1)  # (A, 4)
+    return (graph.add("Concat", y, x, y, x, axis=-1) + corners).reshape(-1, 4)
+
+
+def twice(pair: Tensor | np.ndarray) -> Tensor | np.ndarray:
+    """(4,) height, width, height, width of (2,)."""
+    if isinstance(pair, Tensor):
+        return pair.graph.add("Tile", pair, np.array([2], np.int64))
+    return np.tile(pair, 2)
+
+
+def nms_rows(graph: Graph, found: Found, *, size: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
     """The outputs ``NMS`` (B, 1, D, 7) and ``NMS_1`` (B, 1, 1, 1) of the original's graph.
 
     Rows are image of the batch, class, score, x1, y1, x2, y2; boxes as fractions of ``size``,
@@ -192,7 +238,7 @@ def nms_rows(graph: Graph, found: Found, *, size: tuple[int, int]) -> tuple[Tens
 
     Source: what TensorRT's plugin NMS_TRT makes and DeepStream's parser of it reads.
     """
-    height, width = size
+    height, width = size.split(2, axis=0) if isinstance(size, Tensor) else size
     y1, x1, y2, x2 = found.boxes.split(4, axis=-1)  # (B, D, 1)
     number = (
         _numbers(found.boxes).cast(np.float32).reshape(-1, 1, 1)
@@ -202,10 +248,10 @@ def nms_rows(graph: Graph, found: Found, *, size: tuple[int, int]) -> tuple[Tens
         number,
         found.classes.cast(np.float32).unsqueeze(-1),
         found.scores.unsqueeze(-1),
-        x1 * (1.0 / width),
-        y1 * (1.0 / height),
-        x2 * (1.0 / width),
-        y2 * (1.0 / height),
+        x1 / width,
+        y1 / height,
+        x2 / width,
+        y2 / height,
     ]
     rows = graph.add("Concat", *columns, axis=-1)
     return rows.unsqueeze(1), found.counts.reshape(-1, 1, 1, 1)
@@ -234,10 +280,21 @@ def _clip(boxes: Tensor, limits: Tensor | np.ndarray) -> Tensor:
     return graph.add("Min", graph.add("Max", boxes, 0.0), limits)
 
 
-def _best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
+def _best(scores: Tensor, number: Tensor | int) -> tuple[Tensor, Tensor]:
     """The largest of scores (B, N), and their indices int64; of equal ones the first."""
-    count = np.array([number], np.int64)
-    return scores.graph.add("TopK", scores, count, axis=-1, num_results=2)
+    graph = scores.graph
+    if isinstance(number, Tensor):
+        return graph.add("TopK", scores, number, axis=-1, num_results=2)
+    count = np.array([min(number, MOST)], np.int64)
+    best, order = graph.add("TopK", scores, count, axis=-1, num_results=2)
+    if number <= MOST:
+        return best, order
+    others = graph.add("ScatterElements", scores, order, best * 0.0 - 2.0, axis=1)
+    worse, following = _best(others, number - MOST)
+    return (
+        graph.add("Concat", best, worse, axis=-1),
+        graph.add("Concat", order, following, axis=-1),
+    )
 
 
 def _rows(boxes: Tensor, order: Tensor) -> Tensor:

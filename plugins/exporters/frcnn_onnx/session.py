@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from frcnn_core.components import Runtime
 from frcnn_core.errors import ModelFileError
+from frcnn_core.preprocessing import canvas
 from frcnn_core.structures import Detections
-from frcnn_onnx import metadata
+from frcnn_onnx import metadata, pixels
 from frcnn_onnx.build import IMAGES, SIZES
 from frcnn_onnx.outputs import cut, detections
 
@@ -19,7 +21,8 @@ def load(source: Path | bytes, origin: str = "") -> Runtime:
     """A runtime for an ONNX model that frcnn exported.
 
     Args:
-        source: a file, or its content.
+        source: a file, or its content.  Preprocessing in it is left out: a runtime gets images
+            that are preprocessed.
         origin: what messages call it; the file unless given.
 
     Raises:
@@ -28,15 +31,21 @@ def load(source: Path | bytes, origin: str = "") -> Runtime:
     origin = origin or str(source)
     session = open_session(source, origin)
     described = metadata.read(session.get_modelmeta().custom_metadata_map, origin)
-    size = described.preprocessing.height, described.preprocessing.width
+    if described.embedded_preprocessing:
+        return load(pixels.detach(_proto(source)).SerializeToString(), origin)
     names = [output.name for output in session.get_outputs()]
     inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
     fixed = inputs[IMAGES][0] if isinstance(inputs[IMAGES][0], int) else None
+    if described.preprocessing.is_dynamic:
+        fixed = 1  # an image must not see the padding that a batch adds to it
 
     def run(images: np.ndarray, sizes: np.ndarray) -> Detections:
+        if described.preprocessing.is_dynamic:
+            height, width = canvas(sizes[0])
+            images = np.ascontiguousarray(images[:, :, :height, :width])
         feeds = {IMAGES: images} | ({SIZES: sizes} if SIZES in inputs else {})
         answer = dict(zip(names, session.run(names, feeds), strict=True))
-        return cut(detections(answer, size=size), sizes)
+        return cut(detections(answer, size=images.shape[2:]), sizes)
 
     def detect(images, sizes) -> Detections:
         images = np.ascontiguousarray(np.transpose(np.asarray(images), (0, 3, 1, 2)))
@@ -49,7 +58,12 @@ def load(source: Path | bytes, origin: str = "") -> Runtime:
         described.preprocessing,
         described.settings,
         described.precision,
+        knows_sizes=SIZES in inputs,
     )
+
+
+def _proto(source: Path | bytes) -> onnx.ModelProto:
+    return onnx.load_from_string(source) if isinstance(source, bytes) else onnx.load(source)
 
 
 def open_session(source: Path | bytes, origin: str) -> onnxruntime.InferenceSession:

@@ -1,4 +1,10 @@
-"""Writes a detector as OpenVINO's two files: the graph in XML, and its weights beside it."""
+"""Writes a detector as OpenVINO's two files: the graph in XML, and its weights beside it.
+
+The graph is that of the ONNX exporter, in int8 too, with the same ranges.  OpenVINO's own quantizer,
+NNCF 3.4, was tried in its place: of a resnet:18 on 72 images of blood cells, with an mAP of 0.901 in
+float32, it left 0.838 (preset performance) and 0.824 (mixed), these ranges 0.891.  Its graphs were
+17 to 20 % faster, because numbers after a ReLU have no sign there, which TensorRT does not take.
+"""
 
 from __future__ import annotations
 

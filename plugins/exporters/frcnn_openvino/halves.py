@@ -14,9 +14,8 @@ _LARGEST = float(np.finfo(np.float16).max)
 def store_in_halves(graph: openvino.Model) -> None:
     """Makes the weights of a detector float16 in place; it computes with them as before.
 
-    The constants between the parts, such as anchors, stay float32, which OpenVINO's own
-    compression (``compress_to_fp16``) does not leave out: of 360 pixels, a box's side as a
-    fraction of float16 is wrong by up to 0.1.
+    The constants between the parts, such as anchors, stay float32.  OpenVINO's own compression
+    (``compress_to_fp16``) takes them too.
     """
     for constant in graph.get_ops():
         if constant.get_type_name() != "Constant" or not _is_weight(constant):

@@ -16,8 +16,9 @@ def detach(graph: openvino.Model, preprocessing: Preprocessing) -> openvino.Mode
         name: port for node in graph.get_ops() for port in node.outputs() for name in port.names
     }
     batch = graph.input(0).partial_shape[0]
+    height, width, channels = preprocessing.shape
     shapes = {
-        IMAGES: [batch, preprocessing.channels, preprocessing.height, preprocessing.width],
+        IMAGES: [batch, channels, height or -1, width or -1],
         SIZES: [batch, 2],
     }
     inputs = []

@@ -9,6 +9,7 @@ import openvino
 
 from frcnn_core.components import Runtime
 from frcnn_core.errors import ModelFileError
+from frcnn_core.preprocessing import canvas
 from frcnn_core.structures import Detections
 from frcnn_onnx import metadata
 from frcnn_onnx.build import IMAGES, SIZES
@@ -41,18 +42,23 @@ def load(path: Path) -> Runtime:
         )
     except RuntimeError as error:  # what OpenVINO raises
         raise ModelFileError(f"{path} cannot be run by OpenVINO: {error}") from error
-    size = described.preprocessing.height, described.preprocessing.width
     # A tensor may have a second name, of the node that makes it.
     outputs = {name: port for port in compiled.outputs for name in port.names}
     inputs = {name: port.partial_shape for port in compiled.inputs for name in port.names}
     batch = inputs[IMAGES][0]
     fixed = batch.get_length() if batch.is_static else None
+    is_dynamic = described.preprocessing.is_dynamic
+    if is_dynamic:
+        fixed = 1  # an image must not see the padding that a batch adds to it
 
     def run(images: np.ndarray, sizes: np.ndarray) -> Detections:
+        if is_dynamic:
+            height, width = canvas(sizes[0])
+            images = np.ascontiguousarray(images[:, :, :height, :width])
         feeds = {IMAGES: images} | ({SIZES: sizes} if SIZES in inputs else {})
         answer = compiled(feeds)
         named = {name: answer[port] for name, port in outputs.items()}
-        return cut(detections(named, size=size), sizes)
+        return cut(detections(named, size=images.shape[2:]), sizes)
 
     def detect(images, sizes) -> Detections:
         images = np.ascontiguousarray(np.transpose(np.asarray(images), (0, 3, 1, 2)))
@@ -65,6 +71,7 @@ def load(path: Path) -> Runtime:
         described.preprocessing,
         described.settings,
         described.precision,
+        knows_sizes=SIZES in inputs,
     )
 
 

@@ -12,14 +12,20 @@ Signatures, all of any batch size; boxes are (y1, x1, y2, x2), rows of zeros are
     ``images`` (B, H, W, C) as the network sees them and ``sizes`` (B, 2), their valid height and
     width.  Gives also ``proposals`` (B, P, 4), and all boxes in network pixels.
 
-``frcnn.json`` beside the SavedModel's own files names the classes and describes the preprocessing.
+Where images have sizes of their own and the network has a layer that would mix them with a batch's
+padding (``FasterRCNN.only_single_images``), a batch has one image.
+
+``frcnn.json`` beside the SavedModel's own files names the classes, describes the preprocessing, and
+says where the model came from.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import tensorflow as tf
@@ -61,7 +67,11 @@ def write(model: Model, output: Path, settings: DetectionSettings) -> list[Path]
         "arch": model.arch,
         "class_names": list(model.class_names),
         "preprocessing": model.preprocessing.as_dict(),
+        "preprocessing_text": model.preprocessing.describe(),
         "settings": asdict(settings),
+        "only_single_images": model.detector.only_single_images,
+        "spec_sha256": hashlib.sha256(model.spec.encode()).hexdigest(),
+        "versions": {name: version(name) for name in ("frcnn", "tensorflow", "keras")},
     }
     with whole(output) as temporary:
         tf.saved_model.save(module, str(temporary), signatures)
@@ -80,6 +90,7 @@ def load(path: Path) -> Runtime:
         class_names = tuple(description["class_names"])
         preprocessing = Preprocessing.from_dict(description["preprocessing"])
         settings = DetectionSettings(**description["settings"])
+        only_single_images = description.get("only_single_images", "")
         saved = tf.saved_model.load(str(path))
         signature = saved.signatures["preprocessed"]
     except FileNotFoundError as error:
@@ -94,6 +105,11 @@ def load(path: Path) -> Runtime:
     signature.module = saved
 
     def detect(images: tf.Tensor, sizes: tf.Tensor) -> Detections:
+        if only_single_images and len(images) > 1:
+            raise ModelFileError(
+                f"{path} takes one image at a time. {only_single_images}, so images of different "
+                "sizes would be mixed with their padding. Set batch_size to 1."
+            )
         return Detections(**signature(images=tf.constant(images), sizes=tf.constant(sizes)))
 
     return Runtime(detect, class_names, preprocessing, settings, "fp32")

@@ -48,6 +48,7 @@ def load(path: Path) -> Runtime:
         described.preprocessing,
         described.settings,
         built.precision,
+        knows_sizes=takes_sizes,
     )
 
 

@@ -52,6 +52,7 @@ def load(path: Path) -> Runtime:
         described.preprocessing,
         described.settings,
         described.precision,
+        knows_sizes=takes_sizes,
         rounds_pixels=described.embedded_preprocessing,
     )
 

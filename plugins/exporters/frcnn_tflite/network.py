@@ -47,7 +47,7 @@ class Network(tf.Module):
         if model.preprocessing.is_dynamic:
             raise FrcnnError(
                 "tflite needs a fixed input size, and the model's input_image_config has size_min. "
-                "Export saved_model, or train with size_height_width."
+                "Export onnx or saved_model, or train with size_height_width."
             )
         self.variables_of_parts = [
             variable.value for part in parts.values() for variable in part.variables

@@ -187,8 +187,8 @@ def _follow(
 
 
 def _is_nonnegative(layer: keras.Operation, inputs: Sequence[bool]) -> bool:
-    if isinstance(layer, (layers.ReLU, layers.Softmax)):
-        return True
+    if isinstance(layer, layers.ReLU):
+        return not layer.negative_slope and layer.threshold >= 0
     if type(layer) in KEEPING_SIGN or isinstance(layer, FakeQuantize):
         return all(inputs)
     return getattr(layer, "activation", None) in CUTTING_OFF
@@ -198,13 +198,11 @@ def _group(tensor: keras.KerasTensor, makers: Mapping[int, object]) -> Iterator[
     """Names of the layers from the one that makes a tensor back to a convolution or dense layer
     that runs as one with it."""
     node = makers.get(id(tensor))
-    while node is not None:
-        layer = node.operation
-        yield layer.name
-        joins = isinstance(layer, (*NORMS, layers.ReLU, layers.Activation))
-        node = makers.get(id(node.input_tensors[0])) if joins else None
-        if node is not None and isinstance(node.operation, FakeQuantize):
+    while node is not None and not isinstance(node.operation, FakeQuantize):
+        yield node.operation.name
+        if not isinstance(node.operation, (*NORMS, layers.ReLU, layers.Activation)):
             return
+        node = makers.get(id(node.input_tensors[0]))
 
 
 def _refuse_unknown(patterns: Sequence[str], parts: Mapping[str, keras.Model]) -> None:

@@ -9,8 +9,6 @@ from onnx import TensorProto, numpy_helper
 
 from exporters.onnx.int8_toy import float_model
 from frcnn_core.detector import DetectionSettings
-from frcnn_core.errors import FrcnnError
-from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.testing.exporter import HEIGHT, WIDTH, small_model
 from frcnn_onnx import metadata
 from frcnn_onnx.build import build
@@ -122,12 +120,3 @@ def test_the_opset_is_what_is_asked_for_and_at_least_17(model, asked, written):
     proto = build(model, SETTINGS, OnnxOptions(target_opset=asked)).proto
     assert proto.opset_import[0].version == written
     assert proto.ir_version == 8
-
-
-def test_a_model_without_a_fixed_size_is_refused(model):
-    from dataclasses import replace
-
-    dynamic = replace(model)
-    dynamic.preprocessing = Preprocessing(height=0, width=0, min_side=64, max_side=96)
-    with pytest.raises(FrcnnError, match=r"fixed input size.*size_height_width"):
-        build(dynamic, SETTINGS, OnnxOptions())

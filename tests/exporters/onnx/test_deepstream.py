@@ -174,14 +174,6 @@ def test_a_graph_that_deepstream_cannot_feed_gets_no_configuration(given):
         parse(OnnxOptions, {"gen_ds_config": True, **given}, where="frcnn export onnx")
 
 
-@pytest.mark.parametrize(("most", "is_told"), [(3840, False), (3841, True)])
-def test_more_boxes_than_tensorrts_topk_takes_are_told(model, tmp_path, caplog, most, is_told):
-    large = dataclasses.replace(model, preprocessing=BGR)  # 34 x 60 cells of 2 anchors: 4080
-    settings = dataclasses.replace(SETTINGS, rpn_pre_nms_top_n=most)
-    deepstream.write(large, settings, tmp_path / "a.onnx", OnnxOptions())
-    assert ("rpn_pre_nms_top_N: 3840" in caplog.text) == is_told
-
-
 def parse_nms_tlt(rows, count, *, width, height, num_classes, threshold):
     """What DeepStream's NvDsInferParseCustomNMSTLT makes of the outputs for one image."""
     objects = []

@@ -49,8 +49,8 @@ def proposed(logits, deltas, settings, limits=LIMITS, **inputs):
         graph,
         graph.tensor("logits"),
         graph.tensor("deltas"),
-        anchors=ANCHORS,
-        cells=CELLS,
+        grid=ANCHORS.over(*CELLS).numpy(),
+        num_rois=min(settings.rpn_nms_max_boxes, ANCHORS.per_cell * CELLS[0] * CELLS[1]),
         limits=limits if isinstance(limits, np.ndarray) else limits(graph),
         settings=settings,
     )
@@ -102,6 +102,14 @@ def test_proposals_are_those_of_tensorflow(settings):
     np.testing.assert_allclose(rois, expected, atol=1e-4)
 
 
+def test_more_boxes_than_tensorrt_sorts_are_sorted_in_pieces(monkeypatch):
+    monkeypatch.setattr(detection, "MOST", 30)
+    settings = DetectionSettings(rpn_pre_nms_top_n=100, rpn_nms_max_boxes=70)
+    logits, deltas = rpn_maps()
+    expected = expected_proposals(logits, deltas, settings, [SIZE] * 2)
+    np.testing.assert_allclose(proposed(logits, deltas, settings), expected, atol=1e-4)
+
+
 def test_proposals_end_where_each_image_does():
     sizes = np.array([[64, 96], [40, 50]], "float32")
     settings = DetectionSettings(rpn_pre_nms_top_n=100, rpn_nms_max_boxes=12)
@@ -143,8 +151,8 @@ def test_crops_are_those_of_tensorflow(side):
         graph.tensor("features"),
         graph.tensor("rois"),
         num_rois=5,
-        size=SIZE,
-        cells=CELLS,
+        size=np.float32(SIZE),
+        cells=np.float32(CELLS),
         side=side,
     )
     channels_first = np.ascontiguousarray(features.transpose(0, 3, 1, 2))
@@ -185,7 +193,7 @@ def found_in(logits, deltas, rois, settings):
         limits=LIMITS,
         settings=settings,
     )
-    rows = detection.nms_rows(graph, found, size=SIZE)
+    rows = detection.nms_rows(graph, found, size=np.float32(SIZE))
     results = [found.boxes, found.scores, found.classes, found.counts, *rows]
     return run(graph, results, logits=logits, deltas=deltas, rois=rois)
 

@@ -7,9 +7,10 @@ import pytest
 from exporters.onnx import int8_toy
 from frcnn_core.errors import ModelFileError
 from frcnn_core.int8 import Int8Options
-from frcnn_onnx.int8 import costs, layer_costs
+from frcnn_onnx.int8 import calibration, costs, layer_costs
 from frcnn_onnx.int8.calibration import calibrate
 from frcnn_onnx.int8.insertion import quantized, quantized_layers
+from frcnn_onnx.int8.wiring import Wiring
 
 
 def exported(folder, *, bad=()):
@@ -49,23 +50,31 @@ def test_a_float_file_has_no_costs_and_what_is_no_model_is_told(tmp_path):
 
 def test_a_layer_alone_in_int8_changes_what_rounding_its_inputs_by_hand_does(tmp_path):
     _, proto = exported(tmp_path)
-    layers = quantized_layers(proto.graph)
-    graph = costs._switched(proto, layers, outputs=costs._predictions(proto.graph))
+    layers, predictions = quantized_layers(proto.graph), costs._predictions(proto.graph)
+    assert [name.partition("/")[0] for name in predictions] == ["rpn", "rpn", "head", "head"]
+    running = calibration.session(costs._switched(proto, layers, predictions))
     batch = int8_toy.channels_first(next(int8_toy.noise().batches())[:1])
-    # With none of them the predictions are those of the float detector with int8's kernels.
-    given = {"input_image": batch, costs.LAYER: np.array(-1, np.int64)}
-    none = costs.session(graph).run(None, given)
-    assert len(none) == 4
-    first = costs.session(graph).run(None, given | {costs.LAYER: np.array(0, np.int64)})
-    # The first layer reads the images: rounding them beforehand is the same.
-    scale = np.float32(
-        next(
-            onnx.numpy_helper.to_array(tensor)
-            for tensor in proto.graph.initializer
-            if tensor.name == "features/input_image/scale"
-        )
-    )
+    given = {"input_image": batch, costs.LAYER: np.array(layers.index("features/conv0"), np.int64)}
+    given |= costs._found_by_rpn(running, {"input_image": batch}, predictions)
+    alone = running.run(None, given)
+    # That layer reads the images: rounding them beforehand is the same, with no layer in int8.
+    scale = Wiring(proto.graph).array("features/input_image/scale")
     given["input_image"] = np.clip(np.rint(batch / scale), -128, 127) * scale
-    by_hand = costs.session(graph).run(None, given)
-    for one, other in zip(first[:2], by_hand[:2], strict=True):
+    given[costs.LAYER] = np.array(-1, np.int64)
+    by_hand = running.run(None, given)
+    for one, other in zip(alone, by_hand, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_what_the_rpn_rounds_does_not_move_the_proposals(tmp_path):
+    _, proto = exported(tmp_path, bad=["rpn/rpn_conv1"])
+    layers, predictions = quantized_layers(proto.graph), costs._predictions(proto.graph)
+    running = calibration.session(costs._switched(proto, layers, predictions))
+    given = {"input_image": int8_toy.channels_first(next(int8_toy.noise().batches())[:1])}
+    given |= costs._found_by_rpn(running, given, predictions)
+    float_outputs = running.run(None, given | {costs.LAYER: np.array(-1, np.int64)})
+    number = layers.index("rpn/rpn_out_class")
+    outputs = running.run(None, given | {costs.LAYER: np.array(number, np.int64)})
+    assert np.abs(outputs[0] - float_outputs[0]).max() > 0.01
+    for one, other in zip(outputs[1:], float_outputs[1:], strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -107,6 +107,21 @@ def test_fusing_leaves_out_the_pair_that_only_a_relu_reads():
     assert Wiring(fused.graph).makers["relu"].input[0] == "sum"
 
 
+def test_fusing_leaves_out_the_pairs_of_what_the_rpn_makes():
+    marked, paths = int8_toy.marked()
+    ones = dict.fromkeys(paths.values(), 1.0)
+    layers = int8_toy.layers(int8_toy.float_model())
+    rounded = {}
+    for fuse in (False, True):
+        graph = quantized(marked, paths, ones, layers=layers, fuse=fuse).graph
+        rounded[fuse] = {
+            node.input[1].removesuffix("/scale")
+            for node in graph.node
+            if node.op_type == "QuantizeLinear"
+        }
+    assert rounded[False] - rounded[True] == {"rpn/rpn_out_class", "rpn/rpn_out_regress"}
+
+
 @pytest.mark.parametrize("kept", ["one", "two"])
 def test_a_layer_that_is_kept_reads_and_has_what_is_not_rounded(kept):
     proto = int8(keep_float=[f"features/{kept}"])
@@ -145,6 +160,61 @@ def test_nodes_are_named_after_their_layers():
         "features/pool/MaxPool",
         "features/two/Conv",
     ]
+
+
+# Concatenations -------------------------------------------------------------------------------
+
+
+def concatenated():
+    """ReLU of the images and of twice the images, concatenated and pooled, as tf2onnx leaves it:
+    the pair of the concatenation is in each branch."""
+    constants = [
+        numpy_helper.from_array(np.array(i / 127, np.float32), f"scale{i}") for i in (1, 2, 3)
+    ]
+    constants.append(numpy_helper.from_array(np.array(0, np.int8), "zero"))
+    constants.append(numpy_helper.from_array(np.eye(6, dtype=np.float32)[..., None, None], "eye"))
+    nodes = [helper.make_node("Add", ["images", "images"], ["twice"], "features/twice/Add")]
+    for number, (name, read) in enumerate((("one", "images"), ("two", "twice")), 1):
+        nodes.append(helper.make_node("Relu", [read], [name], f"features/{name}/Relu"))
+        for scale, tensor, made in (
+            (f"scale{number}", name, f"{name}_dq"),
+            ("scale3", f"{name}_dq", f"{name}_both"),
+        ):
+            nodes += [
+                helper.make_node("QuantizeLinear", [tensor, scale, "zero"], [f"{made}/q"]),
+                helper.make_node("DequantizeLinear", [f"{made}/q", scale, "zero"], [made]),
+            ]
+    nodes.append(
+        helper.make_node(
+            "Concat", ["one_both", "two_both"], ["both"], "features/both/Concat", axis=1
+        )
+    )
+    nodes.append(helper.make_node("Conv", ["both", "eye"], ["out"], "features/conv/Conv"))
+    graph = helper.make_graph(
+        nodes,
+        "concatenated",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, 4, 4])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 6, 4, 4])],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+
+def test_the_pair_of_a_concatenation_is_behind_it_and_its_branches_share_it_after_training():
+    ranges = {"features/one": 2.0, "features/two": 3.0, "features/both": 6.0}
+    paths, layers = dict(enumerate(ranges, 1)), {*ranges, "features/conv"}
+    relu = np.maximum(images(), 0), np.maximum(2 * images(), 0)
+
+    proto = quantized(concatenated(), paths, ranges, layers=layers)
+    twice = np.concatenate([rounded(rounded(relu[0], 2), 6), rounded(rounded(relu[1], 3), 6)], 1)
+    np.testing.assert_allclose(run(proto), twice, atol=1e-5)
+    wires = Wiring(proto.graph)
+    assert wires.readers["both"][0].op_type == "QuantizeLinear"
+    assert quantized_layers(proto.graph) == ["features/both", "features/conv"]
+
+    fused = quantized(concatenated(), paths, ranges, layers=layers, fuse=True)
+    once = np.concatenate([rounded(relu[0], 6), rounded(relu[1], 6)], 1)
+    np.testing.assert_allclose(run(fused), once, atol=1e-5)
 
 
 # The form that TensorRT takes -----------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Padding becomes a convolution's own where that is the same."""
+"""Padding becomes a convolution's or max pool's own where that is the same."""
 
 import numpy as np
 import pytest
@@ -68,3 +68,34 @@ def test_any_other_padding_stays(given):
     before = proto.SerializeToString()
     absorb(proto.graph)
     assert proto.SerializeToString() == before
+
+
+def pooled(before):
+    """An operator, a padding and a max pool."""
+    nodes = [
+        helper.make_node(before, ["images"], ["before"]),
+        helper.make_node("Pad", ["before", "pads"], ["padded"]),
+        helper.make_node("MaxPool", ["padded"], ["out"], kernel_shape=[3, 3]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "pooled",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, IMAGES.shape)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "pads")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+
+
+def test_a_max_pool_pads_itself_behind_a_relu_where_zeros_are_never_largest_alone():
+    proto = pooled("Relu")
+    expected = run(proto)
+    absorb(proto.graph)
+    assert [node.op_type for node in proto.graph.node] == ["Relu", "MaxPool"]
+    np.testing.assert_array_equal(run(proto), expected)
+
+
+def test_the_zeros_before_a_max_pool_stay_where_numbers_may_be_negative():
+    proto = pooled("Tanh")
+    absorb(proto.graph)
+    assert [node.op_type for node in proto.graph.node] == ["Tanh", "Pad", "MaxPool"]

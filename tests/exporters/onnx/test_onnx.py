@@ -6,7 +6,6 @@ from frcnn_onnx import Onnx
 
 class TestOnnx(ExporterContract):
     exporter = Onnx()
-    knows_sizes = False
 
 
 class TestOnnxWithNamedOutputsAndSizes(ExporterContract):
@@ -19,4 +18,8 @@ class TestOnnxOfAFixedBatch(ExporterContract):
 
     exporter = Onnx()
     given: ClassVar = {"static_batch_size": 3}
-    knows_sizes = False
+
+
+class TestOnnxWithPreprocessing(ExporterContract):
+    exporter = Onnx()
+    given: ClassVar = {"embed_preprocessing": True}

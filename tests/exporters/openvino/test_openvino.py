@@ -1,13 +1,17 @@
 import dataclasses
+import json
 
 import numpy as np
 import openvino
 import pytest
 
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector import DetectionSettings, FasterRCNN
 from frcnn_core.errors import FrcnnError, ModelFileError
+from frcnn_core.int8 import CalibrationImages
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.testing.exporter import HEIGHT, WIDTH, ExporterContract, small_model
+from frcnn_onnx import Onnx
+from frcnn_onnx.options import OnnxOptions
 from frcnn_openvino import OpenVino
 from frcnn_openvino.options import OpenVinoOptions
 
@@ -83,6 +87,62 @@ def test_float16_halves_the_weights_and_leaves_anchors_as_they_are(model, tmp_pa
     assert 0 < others < 2 * weights
 
 
+@pytest.fixture(scope="module")
+def int8(model, tmp_path_factory):
+    """The same int8 detector as OpenVINO's representation and as ONNX, and its ranges in JSON."""
+    folder = tmp_path_factory.mktemp("int8")
+    images = CalibrationImages(lambda: iter([pictures()]), num_batches=1, source="noise")
+    shared = {"data_type": "int8", "range_finder": "minmax", "outputs": "named"}
+    options = OpenVinoOptions(**shared, cal_json_file=folder / "ranges.json")
+    written = OpenVino().export(
+        model, folder / "model.xml", settings=SETTINGS, options=options, images=images
+    )
+    assert [path.name for path in written] == ["model.xml", "model.bin", "ranges.json"]
+    Onnx().export(
+        model,
+        folder / "model.onnx",
+        settings=SETTINGS,
+        options=OnnxOptions(**shared),
+        images=images,
+    )
+    return folder
+
+
+def test_int8_finds_what_the_same_graph_finds_in_onnx_runtime(int8):
+    runtime = OpenVino().load(int8 / "model.xml")
+    assert runtime.precision == "int8"
+    sizes = np.float32([[HEIGHT, WIDTH]] * 2)
+    found = runtime.detect(pictures(), sizes)
+    expected = Onnx().load(int8 / "model.onnx").detect(pictures(), sizes)
+    assert expected.counts.min() > 0
+    for name in ("boxes", "scores", "classes", "counts"):
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), atol=1e-3, err_msg=name
+        )
+
+
+def test_in_int8_kernels_have_8_bits(model, int8):
+    graph = openvino.Core().read_model(str(int8 / "model.xml"))
+    sizes = [
+        node.data.size
+        for node in graph.get_ops()
+        if node.get_type_name() == "Constant" and node.get_element_type() == openvino.Type.i8
+    ]
+    kernels = [
+        weight.shape.num_elements()
+        for part in model.detector.parts.values()
+        for weight in map(lambda variable: variable.value, part.trainable_variables)
+        if weight.shape.rank > 1
+    ]
+    assert set(kernels) <= set(sizes)
+
+
+def test_ranges_are_written_where_they_are_asked_for(int8):
+    ranges = json.loads((int8 / "ranges.json").read_text())["tensor_scales"]
+    # Of min-max, the largest absolute value of the images that were measured.
+    assert ranges["input_image"] == pytest.approx(np.abs(pictures()).max())
+
+
 def test_pixels_are_preprocessed_in_the_graph(model, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 50, 131, 3), np.uint8)
     preprocessing = Preprocessing(HEIGHT, WIDTH, means=(128.0,) * 3, scale=64.0)
@@ -144,3 +204,26 @@ def test_without_its_weights_a_file_says_what_is_missing(model, tmp_path):
     path.with_suffix(".bin").unlink()
     with pytest.raises(ModelFileError, match=r"model\.bin is missing"):
         OpenVino().load(path)
+
+
+@pytest.mark.parametrize("embed", [False, True])
+def test_with_a_dynamic_shape_an_image_is_detected_as_if_it_were_alone(model, tmp_path, embed):
+    parts, anchors = model.detector.parts, model.detector.anchors
+    model = dataclasses.replace(
+        model,
+        detector=FasterRCNN(**parts, anchors=anchors, dynamic_shape=True),
+        preprocessing=Preprocessing(0, 0, min_side=40, max_side=70),
+    )
+    path = export(model, tmp_path, embed_preprocessing=embed)
+    # The second is smaller than the batch, the third has fewer anchors than there are proposals.
+    sizes = np.float32([[70, 41], [40, 60], [16, 30]])
+    images = np.random.default_rng(0).standard_normal((3, 80, 64, 3), "float32")
+    for image, (height, width) in zip(images, sizes.astype(int), strict=True):
+        image[height:] = image[:, width:] = 0
+    expected = model.detector.detect(images, sizes, SETTINGS)
+    assert expected.counts.numpy().min() > 0
+    found = OpenVino().load(path).detect(images, sizes)
+    for name in ("boxes", "scores", "classes", "counts"):
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), atol=1e-3, err_msg=name
+        )

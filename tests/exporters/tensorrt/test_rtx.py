@@ -5,6 +5,8 @@ import onnx
 import pytest
 
 from frcnn_core.errors import FrcnnError, ModelFileError
+from frcnn_onnx import detection
+from frcnn_onnx.graph import Graph
 from frcnn_tensorrt import check, engine, float16, network
 from frcnn_tensorrt.engine import Settings
 
@@ -109,6 +111,24 @@ def test_outputs_keep_their_fixed_shapes(small_onnx):
         definition.get_output(i).name: tuple(definition.get_output(i).shape) for i in range(2)
     }
     assert shapes == {"NMS": (-1, 1, 10, 7), "NMS_1": (-1, 1, 1, 1)}
+
+
+def test_more_boxes_than_its_topk_takes_are_sorted_in_pieces():
+    graph = Graph("test")
+    boxes = 2 * detection.MOST + 100
+    best, _ = detection._best(graph.tensor("x"), boxes)
+    graph.add("Identity", best, results=["y"])
+    x, y = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, number])
+        for name, number in (("x", 10_000), ("y", boxes))
+    )
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(graph.nodes, "test", [x], [y], graph.initializers),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    settings = Settings(compute_capabilities=AHEAD_OF_TIME)
+    assert engine.build(model, settings, where="a.onnx").data[:4] == b"vtrt"
 
 
 def test_an_operator_that_it_does_not_know_is_told_with_its_node():

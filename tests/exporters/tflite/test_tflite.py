@@ -92,7 +92,7 @@ def compare(path, model, *, boxes, scores):
 
 
 def compare_unordered(path, model, *, boxes, scores):
-    """Nine tenths of what the file finds are there in what the model finds, in whatever order."""
+    """All but a few of what the file finds are there in what the model finds, in any order."""
     found, expected = both(path, model, EVERYTHING)
     for image in range(len(found.boxes)):
         boxes_there, scores_there, classes_there = (
@@ -160,11 +160,18 @@ def test_pixels_are_normalized_in_the_file_and_channels_put_in_order(model, tmp_
 def rounded(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("int8")
     ranges = folder / "ranges.json"
-    return export(model, folder, settings=EVERYTHING, data_type="int8", cal_json_file=ranges)
+    return export(
+        model,
+        folder,
+        settings=EVERYTHING,
+        data_type="int8",
+        range_finder="minmax",
+        cal_json_file=ranges,
+    )
 
 
 def test_int8_finds_nearly_what_the_model_finds(rounded, model):
-    compare_unordered(rounded, model, boxes=4.0, scores=0.05)
+    compare_unordered(rounded, model, boxes=1.5, scores=0.03)
     assert Tflite().load(rounded).precision == "int8"
 
 
@@ -252,7 +259,7 @@ def test_a_dynamic_shape_is_refused_with_what_to_do(model, tmp_path):
         detector=FasterRCNN(*parts.values(), anchors=anchors, dynamic_shape=True),
         preprocessing=Preprocessing(0, 0, min_side=32, max_side=64),
     )
-    with pytest.raises(FrcnnError, match=r"fixed input size.*Export saved_model"):
+    with pytest.raises(FrcnnError, match=r"fixed input size.*Export onnx or saved_model"):
         export(dynamic, tmp_path)
     assert not list(tmp_path.iterdir())
 

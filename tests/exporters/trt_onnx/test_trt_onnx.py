@@ -12,6 +12,7 @@ from frcnn_core.errors import FrcnnError, ModelFileError, SpecError
 from frcnn_core.int8 import CalibrationImages
 from frcnn_core.options import parse
 from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.quantization import quantize, quantizers
 from frcnn_core.testing.exporter import small_model
 from frcnn_onnx.int8.range_files import read_cache
 from frcnn_trt_onnx import TrtOnnx
@@ -238,6 +239,22 @@ def test_int8_leaves_the_graph_alone_and_writes_a_calibration_cache_of_its_tenso
     # What enters each network, and what leaves the RPN.
     assert {"input_image", "crop", "rpn_out_class", "rpn_out_regress"} <= set(ranges)
     assert ranges["input_image"] == pytest.approx(np.abs(batch).max(), rel=0.02)
+
+
+def test_a_model_trained_for_int8_needs_no_images_for_its_calibration_cache(model, tmp_path):
+    parts = quantize(model.detector.parts)
+    for layer in quantizers(parts):
+        layer.range.assign(6.0)
+        layer.counter.assign(1.0)
+    trained = dataclasses.replace(
+        model, detector=FasterRCNN(**parts, anchors=model.detector.anchors)
+    )
+    options = TrtOnnxOptions(data_type="int8")
+    written = TrtOnnx().export(trained, tmp_path / "a.trt_onnx", settings=SETTINGS, options=options)
+    assert "QuantizeLinear" not in {node.op_type for node in onnx.load(written[0]).graph.node}
+    ranges = read_cache(written[1])
+    assert {"input_image", "crop", "rpn_out_class", "rpn_out_regress"} <= set(ranges)
+    assert list(ranges.values()) == pytest.approx([6.0] * len(ranges))
 
 
 def test_deepstream_is_told_the_names_of_these_outputs(model, tmp_path):

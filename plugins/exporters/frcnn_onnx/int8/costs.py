@@ -56,25 +56,23 @@ def layer_costs(path: Path, images: CalibrationImages) -> list[LayerCost]:
     layers = insertion.quantized_layers(proto.graph)
     if not layers:
         return []
-    rois = _roi_tensors(proto.graph)
-    if not rois or proto.graph.input[0].type.tensor_type.elem_type != TensorProto.FLOAT:
+    if proto.graph.input[0].type.tensor_type.elem_type != TensorProto.FLOAT:
         raise ModelFileError(
-            f"{path} is no detector that takes preprocessed images, so the cost of its layers "
-            "cannot be measured. Export it without --embed_preprocessing."
+            f"{path} takes images as decoded, so the cost of its layers cannot be measured. "
+            "Export it without --embed_preprocessing."
         )
-    finding = session(_switched(proto, layers, outputs=rois))
-    measuring = session(_switched(proto, layers, outputs=_predictions(proto.graph), given=rois))
+    predictions = _predictions(proto.graph)
+    running = session(_switched(proto, layers, predictions))
 
     started, errors = time.monotonic(), []
     for given in islice(feeds(proto, images), NUM_IMAGES):
         if errors and time.monotonic() - started > SECONDS:
             break
-        given[LAYER] = _NONE
-        given |= dict(zip(rois, _run(finding, given), strict=True))
-        outputs = _run(measuring, given)
+        given |= {LAYER: _NONE} | _found_by_rpn(running, given, predictions)
+        outputs = running.run(None, given)
         errors.append(
             [
-                _change(_run(measuring, given | {LAYER: np.array(i, np.int64)}), outputs)
+                _change(running.run(None, given | {LAYER: np.array(i, np.int64)}), outputs)
                 for i in range(len(layers))
             ]
         )
@@ -85,9 +83,32 @@ def layer_costs(path: Path, images: CalibrationImages) -> list[LayerCost]:
     return sorted(costs, key=lambda cost: -cost.error)
 
 
-def _run(running: onnxruntime.InferenceSession, given: Mapping[str, np.ndarray]) -> list:
-    """All outputs, from those of the given tensors that are inputs."""
-    return running.run(None, {tensor.name: given[tensor.name] for tensor in running.get_inputs()})
+def _found_by_rpn(
+    running: onnxruntime.InferenceSession,
+    given: Mapping[str, np.ndarray],
+    predictions: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """What the float RPN makes of an image, as the inputs that stand for it."""
+    wanted = {tensor.name: tensor for tensor in running.get_inputs() if tensor.name not in given}
+    numbers = [i for i in range(len(predictions)) if _given(i) in wanted]
+    del wanted[LAYER]
+    # It does not read these inputs, which have to be given all the same.
+    size = len(next(iter(given.values())))
+    anything = {
+        name: np.zeros([size, *tensor.shape[1:]], np.float32) for name, tensor in wanted.items()
+    }
+    found = running.run([_output(i) for i in numbers], {**given, LAYER: _NONE, **anything})
+    return dict(zip(map(_given, numbers), found, strict=True))
+
+
+def _given(number: int) -> str:
+    """The input that stands for a prediction of the RPN where the detection reads it."""
+    return f"costs/given_{number}"
+
+
+def _output(number: int) -> str:
+    """The output that a prediction becomes."""
+    return f"costs/output_{number}"
 
 
 def _change(outputs: list[np.ndarray], reference: list[np.ndarray]) -> float:
@@ -97,18 +118,6 @@ def _change(outputs: list[np.ndarray], reference: list[np.ndarray]) -> float:
         for one, other in zip(outputs, reference, strict=True)
     ]
     return float(np.mean(shares))
-
-
-def _roi_tensors(graph: onnx.GraphProto) -> list[str]:
-    """What the pooling of RoIs reads beside the feature map: RoIs, and of which image each is."""
-    wires = Wiring(graph)
-    return [
-        tensor
-        for node in graph.node
-        if node.op_type == "RoiAlign"
-        for tensor in node.input[1:]
-        if tensor in wires.makers
-    ]
 
 
 def _predictions(graph: onnx.GraphProto) -> list[str]:
@@ -125,23 +134,27 @@ def _predictions(graph: onnx.GraphProto) -> list[str]:
 
 
 def _switched(
-    proto: onnx.ModelProto, layers: list[str], *, outputs: list[str], given: Sequence[str] = ()
+    proto: onnx.ModelProto, layers: Sequence[str], predictions: Sequence[str]
 ) -> onnx.ModelProto:
     """The float detector with an input ``LAYER``, the number of the layer whose inputs are rounded.
 
     Args:
         layers: by number; -1 is none of them.
-        outputs: the tensors that it makes, as they are without rounding.
-        given: tensors that become inputs.
+        predictions: tensors that become its outputs, as they are without rounding.  Where the
+            detection reads those of the RPN, it reads inputs instead.
     """
-    types = {
-        value.name: value.type.tensor_type.elem_type
-        for value in onnx.shape_inference.infer_shapes(proto).graph.value_info
+    values = {
+        value.name: value for value in onnx.shape_inference.infer_shapes(proto).graph.value_info
     }
     result = onnx.ModelProto()
     result.CopyFrom(proto)
     graph = result.graph
     wires, unrounded = Wiring(graph), Unrounded(graph)
+    inputs = {
+        name: _given(i)
+        for i, name in enumerate(predictions)
+        if wiring.part_of(wires.makers[name]) == "rpn"
+    }
     conditions = {layer: f"costs/is_{i}" for i, layer in enumerate(layers)}
     nodes = []
     for i, condition in enumerate(conditions.values()):
@@ -149,35 +162,31 @@ def _switched(
         graph.initializer.append(number)
         nodes.append(helper.make_node("Equal", [LAYER, number.name], [condition]))
     for node in graph.node:
-        inputs = [unrounded(tensor) for tensor in node.input]
-        nodes += unrounded.take_new()
-        condition = conditions.get(wiring.layer_of(node))
-        # A pair rounds what is not rounded yet; its second half and a kernel's read no pair.
-        if condition and insertion.reads_pair(node, wires):
-            for i, tensor in enumerate(node.input):
-                if tensor != inputs[i]:
-                    chosen = f"{condition}/{tensor}"
-                    nodes.append(
-                        helper.make_node("Where", [condition, tensor, inputs[i]], [chosen])
-                    )
-                    inputs[i] = chosen
         fresh = onnx.NodeProto()
         fresh.CopyFrom(node)
-        fresh.input[:] = inputs
+        condition = conditions.get(wiring.layer_of(node))
+        for i, tensor in enumerate(node.input):
+            if not wiring.part_of(node) and tensor in inputs:
+                fresh.input[i] = inputs[tensor]
+                continue
+            fresh.input[i] = bare = unrounded(tensor)
+            nodes += unrounded.take_new()
+            # A pair rounds what is not rounded yet, so only one layer's inputs are.
+            if condition and bare != tensor and insertion.reads_pair(node, wires):
+                fresh.input[i] = f"{condition}/{tensor}"
+                nodes.append(helper.make_node("Where", [condition, tensor, bare], [fresh.input[i]]))
         nodes.append(fresh)
-    for i, name in enumerate(outputs):
+    for i, name in enumerate(predictions):
         bare = unrounded(name)
-        nodes += unrounded.take_new()
-        nodes.append(helper.make_node("Identity", [bare], [f"costs/output_{i}"]))
-    wiring.replace_nodes(
-        graph, [node for node in nodes if not set(given).intersection(node.output)]
-    )
+        nodes += [*unrounded.take_new(), helper.make_node("Identity", [bare], [_output(i)])]
+    wiring.replace_nodes(graph, nodes)
     del graph.output[:]
-    graph.output.extend(
-        helper.make_tensor_value_info(f"costs/output_{i}", types[name], None)
-        for i, name in enumerate(outputs)
-    )
+    for i, name in enumerate(predictions):
+        graph.output.add().CopyFrom(values[name])
+        graph.output[-1].name = _output(i)
     graph.input.append(helper.make_tensor_value_info(LAYER, TensorProto.INT64, []))
-    graph.input.extend(helper.make_tensor_value_info(name, types[name], None) for name in given)
+    for name, given in inputs.items():
+        graph.input.add().CopyFrom(values[name])
+        graph.input[-1].name = given
     wiring.remove_unread(graph)
     return result

@@ -53,8 +53,10 @@ def quantized(
     result.CopyFrom(marked)
     graph = result.graph
     _give_ranges(graph, paths, ranges)
+    _round_after_concatenations(graph)
     if fuse:
         _leave_out(graph)
+        _share_scales(graph)
     padding.absorb(graph)
     _repeat(graph)
     wiring.name_by_layer(graph, layers)
@@ -136,6 +138,55 @@ def _end(name: str, names: Mapping[str, str]) -> str:
     return name
 
 
+def _round_after_concatenations(graph: onnx.GraphProto) -> None:
+    """Put the pair of what a concatenation makes behind it.
+
+    tf2onnx moves it before, to each tensor that is concatenated.  The numbers are the same.
+    """
+    wires = Wiring(graph)
+    names: dict[str, str] = {}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        node.input[:] = [names.get(tensor, tensor) for tensor in node.input]
+        nodes.append(node)
+        scales = {_scale(tensor, wires) for tensor in node.input}
+        if node.op_type == "Concat" and len(scales) == 1 and None not in scales:
+            node.input[:] = [source(tensor, wires) for tensor in node.input]
+            pair = _pair(node.output[0], scales.pop())
+            nodes += pair
+            names[node.output[0]] = pair[1].output[0]
+    wiring.replace_nodes(graph, nodes)
+    wiring.remove_unread(graph)
+
+
+def _scale(tensor: str, wires: Wiring) -> str | None:
+    """The scale of the pair that makes a tensor; None if none does."""
+    return wires.makers[tensor].input[1] if source(tensor, wires) is not None else None
+
+
+def _share_scales(graph: onnx.GraphProto) -> None:
+    """Round what only a concatenation reads with the scale of what that makes.
+
+    Then it is rounded once and not twice, and the concatenation only moves codes.
+    """
+    wires = Wiring(graph)
+    for node in reversed(graph.node):
+        firsts = [
+            reader
+            for tensor in node.output
+            for reader in wires.readers.get(tensor, [])
+            if reader.op_type == "QuantizeLinear"
+        ]
+        if node.op_type != "Concat" or len(firsts) != 1:
+            continue
+        for tensor in node.input:
+            if source(tensor, wires) is not None and len(wires.readers[tensor]) == 1:
+                second = wires.makers[tensor]
+                first = wires.makers[second.input[0]]
+                if len(wires.readers[first.output[0]]) == 1:
+                    first.input[1] = second.input[1] = firsts[0].input[1]
+
+
 def _leave_out(graph: onnx.GraphProto) -> None:
     """Take away the pairs that hinder fusion."""
     wires = Wiring(graph)
@@ -151,11 +202,15 @@ def _leave_out(graph: onnx.GraphProto) -> None:
 def _hinders(second: onnx.NodeProto, wires: Wiring) -> bool:
     """Whether a pair, given by its DequantizeLinear, is better left out after training.
 
-    One that only a ReLU reads: between a sum and its ReLU, which TensorRT computes with the
-    convolution before the sum, and ONNX Runtime within the sum.
+    * One that only a ReLU reads: between a sum and its ReLU, which TensorRT computes with the
+      convolution before the sum, and ONNX Runtime with the sum.
+    * One that no layer reads: what the RPN makes.  Proposals are computed in floating point, so
+      rounding what they are computed from costs accuracy and saves nothing.
     """
     readers = wires.readers.get(second.output[0], [])
-    return bool(readers) and all(node.op_type in CUTTING_OFF for node in readers)
+    return bool(readers) and all(
+        node.op_type in CUTTING_OFF or not wiring.part_of(node) for node in readers
+    )
 
 
 def _repeat(graph: onnx.GraphProto) -> None:

@@ -51,9 +51,15 @@ def _is_int8(node: onnx.NodeProto, wires: Wiring) -> bool:
 
 
 def _hands_on(node: onnx.NodeProto, wires: Wiring, zeros: dict[str, str]) -> bool:
-    """Whether a QuantizeLinear rounds what is handed on of a tensor with codes from zero."""
+    """Whether a QuantizeLinear rounds what is handed on of tensors with codes from zero."""
     maker = wires.makers.get(node.input[0])
-    if maker is None or maker.op_type not in wiring.HANDING_ON:
+    if maker is None:
         return False
-    second = wires.made_by(maker.input[0], pairs.HALVES[1])
-    return second is not None and zeros.get(second.input[0]) == FROM_ZERO
+    if maker.op_type == "Concat":
+        handed_on = list(maker.input)
+    elif maker.op_type in wiring.HANDING_ON:
+        handed_on = [maker.input[0]]
+    else:
+        return False
+    seconds = [wires.made_by(tensor, pairs.HALVES[1]) for tensor in handed_on]
+    return all(second and zeros.get(second.input[0]) == FROM_ZERO for second in seconds)

@@ -1,19 +1,20 @@
-"""Padding as part of the convolutions that read it."""
+"""Padding as part of the convolutions and max pools that read it."""
 
 from __future__ import annotations
 
 import onnx
 from onnx import helper
 
-from frcnn_onnx.int8 import wiring
+from frcnn_onnx.int8 import pairs, wiring
 from frcnn_onnx.int8.wiring import Wiring
 
 
 def absorb(graph: onnx.GraphProto) -> None:
-    """Let convolutions pad with zeros what a node pads before them now.
+    """Let convolutions and max pools pad with zeros what a node pads before them now.
 
     A padding of its own is a pass over the map, and runtimes have none for int8.  One stays where
-    it is read by something else, or does not pad height and width with zeros.
+    it is read by something else, or does not pad height and width with zeros.  Max pools pad with
+    what is less than any number, which is the same where no number is negative.
     """
     wires = Wiring(graph)
     outputs = {output.name for output in graph.output}
@@ -23,7 +24,10 @@ def absorb(graph: onnx.GraphProto) -> None:
         if node.op_type != "Pad" or node.output[0] in outputs or not readers:
             continue
         pads = _pads(node, wires)
-        if pads is None or not all(_pads_itself(reader, node.output[0]) for reader in readers):
+        able = {"Conv", "MaxPool"} if _is_not_negative(node.input[0], wires) else {"Conv"}
+        if pads is None or not all(
+            reader.op_type in able and _pads_itself(reader, node.output[0]) for reader in readers
+        ):
             continue
         for reader in readers:
             own = next((list(a.ints) for a in reader.attribute if a.name == "pads"), [0] * 4)
@@ -52,8 +56,19 @@ def _pads(node: onnx.NodeProto, wires: Wiring) -> list[int] | None:
 
 
 def _pads_itself(node: onnx.NodeProto, tensor: str) -> bool:
-    """Whether it is a convolution over the tensor with pads that are given as numbers."""
-    if node.op_type != "Conv" or list(node.input).count(tensor) != 1 or node.input[0] != tensor:
-        return False
+    """Whether it is an operator over the tensor whose pads, if it has any, are numbers."""
     automatic = next((given.s for given in node.attribute if given.name == "auto_pad"), b"NOTSET")
-    return automatic == b"NOTSET"
+    return node.input[0] == tensor and tensor not in node.input[1:] and automatic == b"NOTSET"
+
+
+def _is_not_negative(tensor: str, wires: Wiring) -> bool:
+    """Whether a tensor is, by what makes it, nowhere less than zero."""
+    node = wires.makers.get(tensor)
+    if node is None:
+        return False
+    if node.op_type in ("Relu", "Sigmoid"):
+        return True
+    if node.op_type == "Concat":
+        return all(_is_not_negative(name, wires) for name in node.input)
+    hands_on = node.op_type in wiring.HANDING_ON or node.op_type in pairs.HALVES
+    return hands_on and _is_not_negative(node.input[0], wires)

@@ -88,8 +88,8 @@ def tensor_ranges(
         for tensor in node.output:
             if tensor in found:
                 result[tensor] = found[tensor]
-            elif _hands_on(node, tensor) and node.input[0] in result:
-                result[tensor] = result[node.input[0]]
+            elif _hands_on(node, tensor) and all(name in result for name in _data(node)):
+                result[tensor] = max(result[name] for name in _data(node))
     return result
 
 
@@ -99,7 +99,13 @@ def _hands_on(node: onnx.NodeProto, tensor: str) -> bool:
     Names with a number of tf2onnx's are those of tensors that only this conversion has.
     """
     made_up = re.search(r"__\d+$", tensor)
-    return bool(wiring.part_of(node)) and node.op_type in wiring.HANDING_ON and not made_up
+    hands_on = node.op_type in wiring.HANDING_ON or node.op_type == "Concat"
+    return bool(wiring.part_of(node)) and hands_on and not made_up
+
+
+def _data(node: onnx.NodeProto) -> list[str]:
+    """The tensors that a node hands on."""
+    return list(node.input) if node.op_type == "Concat" else [node.input[0]]
 
 
 def _bare_names(graph: onnx.GraphProto) -> dict[str, str]:
