@@ -26,7 +26,6 @@ from frcnn_core.detector import DetectionSettings
 from frcnn_core.proposals import MIN_SIDE
 from frcnn_onnx.graph import Graph, Tensor
 
-
 MOST = 3840
 """What TensorRT's TopK gives at most; for more, the best are taken out and the next ones follow."""
 

@@ -24,6 +24,7 @@ from onnx.reference import ReferenceEvaluator
 from frcnn_core import folding, graphs
 from frcnn_core.errors import FrcnnError
 from frcnn_core.quantized_layers import FakeQuantize
+from frcnn_onnx import wiring
 
 IMAGES = "images"
 """Input of a part while it is converted."""
@@ -104,7 +105,9 @@ def _convert(
         )
     kernels = _put_back(graph, weights.values)
     names = {tensor: weights.names[kernel] for tensor, kernel in kernels.items()}
-    return _named(name, graph, outputs, names)
+    found = _named(name, graph, outputs, names)
+    wiring.name_by_layer(found.graph, {path for path, _ in graphs.leaves(part, name)})
+    return found
 
 
 class _Weights:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from frcnn_core.detector import DetectionSettings
+from frcnn_core.errors import FrcnnError
 from frcnn_core.int8 import CalibrationImages
 from frcnn_core.model import Model
 from frcnn_onnx import int8
@@ -27,6 +28,11 @@ def write(
             exists.
     """
     api.load()  # its absence is told before the work
+    if model.preprocessing.is_dynamic:
+        raise FrcnnError(
+            "An engine needs a fixed input size, and the model's input_image_config has size_min. "
+            "Export onnx or saved_model, or train with size_height_width."
+        )
     as_onnx = options.onnx(output)
     for path in writes(output, options)[1:]:
         files.require_free(path)

@@ -12,8 +12,8 @@ from frcnn_core.errors import FrcnnError
 from frcnn_core.quantization import ranges
 from frcnn_onnx import metadata
 from frcnn_onnx.int8 import build_int8, kernels
-from frcnn_onnx.int8.wiring import Wiring
 from frcnn_onnx.options import OnnxOptions
+from frcnn_onnx.wiring import Wiring
 
 INT8 = OnnxOptions(data_type="int8")
 

@@ -10,7 +10,7 @@ from frcnn_core.int8 import Int8Options
 from frcnn_onnx.int8 import calibration, costs, layer_costs
 from frcnn_onnx.int8.calibration import calibrate
 from frcnn_onnx.int8.insertion import quantized, quantized_layers
-from frcnn_onnx.int8.wiring import Wiring
+from frcnn_onnx.wiring import Wiring
 
 
 def exported(folder, *, bad=()):

@@ -12,7 +12,7 @@ from exporters.onnx import int8_toy
 from frcnn_core.errors import FrcnnError
 from frcnn_onnx.int8 import insertion, pairs
 from frcnn_onnx.int8.insertion import quantized, quantized_layers
-from frcnn_onnx.int8.wiring import Wiring
+from frcnn_onnx.wiring import Wiring
 
 LAYERS = {f"features/{name}" for name in ("images", "one", "sum", "relu", "pool", "two")}
 PATHS = dict(enumerate(("features/images", "features/one", "features/sum", "features/relu"), 1))

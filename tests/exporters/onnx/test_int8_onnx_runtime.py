@@ -10,7 +10,7 @@ from exporters.onnx import int8_toy
 from exporters.onnx.test_int8_insertion import int8, run
 from frcnn_onnx.int8.insertion import quantized
 from frcnn_onnx.int8.onnx_runtime import fitted
-from frcnn_onnx.int8.wiring import Wiring
+from frcnn_onnx.wiring import Wiring
 
 
 def test_codes_start_at_zero_for_what_a_relu_makes_through_a_max_pool_too():

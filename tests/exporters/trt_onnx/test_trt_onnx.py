@@ -117,7 +117,7 @@ def test_nodes_are_those_of_the_original_graph(proto, name):
 
 
 def test_the_rpn_and_the_crops_see_one_feature_map(proto):
-    (first,) = (n for n in proto.graph.node if n.name.startswith("rpn/rpn_conv1/Conv2D"))
+    (first,) = (n for n in proto.graph.node if n.name.startswith("rpn/rpn_conv1/Conv"))
     assert node_of(proto, "CropAndResize_plugin").input[0] == first.input[0]
 
 

@@ -17,10 +17,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from frcnn_core.errors import FrcnnError
 from frcnn_core.int8 import CalibrationImages, Int8Options
-from frcnn_onnx.int8 import pairs, range_finders, wiring
+from frcnn_onnx import wiring
+from frcnn_onnx.int8 import pairs, range_finders
 from frcnn_onnx.int8.range_finders import BINS
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def calibrate(
@@ -47,7 +48,7 @@ def calibrate(
         tensors.setdefault(tensor.path, []).append(tensor.tensor)
     float_graph = pairs.stripped(marked)
     names = sorted({name for several in tensors.values() for name in several})
-    LOG.info("ranges of %d tensors are measured on %s", len(names), images.source)
+    logger.debug("Ranges of %d tensors are measured on %s.", len(names), images.source)
 
     largest = _largest(float_graph, names, images)
     if options.range_finder != "minmax":

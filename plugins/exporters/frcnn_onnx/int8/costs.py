@@ -23,10 +23,11 @@ from onnx import TensorProto, helper, numpy_helper
 from frcnn_core.components import LayerCost
 from frcnn_core.errors import ModelFileError
 from frcnn_core.int8 import CalibrationImages
-from frcnn_onnx.int8 import insertion, wiring
+from frcnn_onnx import wiring
+from frcnn_onnx.int8 import insertion
 from frcnn_onnx.int8.calibration import feeds, session
 from frcnn_onnx.int8.insertion import Unrounded
-from frcnn_onnx.int8.wiring import Wiring
+from frcnn_onnx.wiring import Wiring
 
 NUM_IMAGES = 4
 SECONDS = 60.0

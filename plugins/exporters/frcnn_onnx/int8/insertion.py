@@ -16,8 +16,9 @@ from onnx import helper, numpy_helper
 
 from frcnn_core.errors import FrcnnError
 from frcnn_core.quantized_layers import STEPS
-from frcnn_onnx.int8 import kernels, padding, pairs, wiring
-from frcnn_onnx.int8.wiring import HANDING_ON, HAS_KERNEL, Wiring
+from frcnn_onnx import wiring
+from frcnn_onnx.int8 import kernels, padding, pairs
+from frcnn_onnx.wiring import HANDING_ON, HAS_KERNEL, Wiring
 
 CUTTING_OFF = frozenset({"Relu", "Clip"})
 ZERO = "int8_zero"

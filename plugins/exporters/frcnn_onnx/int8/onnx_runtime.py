@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from frcnn_onnx.int8 import pairs, wiring
-from frcnn_onnx.int8.wiring import Wiring
+from frcnn_onnx import wiring
+from frcnn_onnx.int8 import pairs
+from frcnn_onnx.wiring import Wiring
 
 FROM_ZERO, IN_THE_MIDDLE = "uint8_zero", "uint8_middle"
 _ZEROS = {FROM_ZERO: 0, IN_THE_MIDDLE: 128}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from frcnn_onnx.int8 import pairs, wiring
-from frcnn_onnx.int8.wiring import Wiring
+from frcnn_onnx import wiring
+from frcnn_onnx.int8 import pairs
+from frcnn_onnx.wiring import Wiring
 
 
 def absorb(graph: onnx.GraphProto) -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import onnx
 
 from frcnn_core.quantized_layers import STEPS
-from frcnn_onnx.int8 import wiring
-from frcnn_onnx.int8.wiring import Wiring
+from frcnn_onnx import wiring
+from frcnn_onnx.wiring import Wiring
 
 HALVES = ("QuantizeLinear", "DequantizeLinear")
 
