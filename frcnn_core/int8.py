@@ -6,9 +6,11 @@ Importing this module does not import TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from frcnn_core.options import option
 
 if TYPE_CHECKING:
     from frcnn_core.model import Model
@@ -16,33 +18,29 @@ if TYPE_CHECKING:
 RangeFinder = Literal["entropy", "percentile", "minmax"]
 
 
-def _help(text: str, default: Any) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
 class Int8Options:
     """The flags of an exporter that can write int8, with the documentation's names and defaults."""
 
-    data_type: Literal["fp32", "fp16", "int8"] = _help("precision: fp32, fp16 or int8", "fp32")
-    cal_image_dir: Path | None = _help("folder of images to calibrate int8 with", None)
-    cal_data_file: Path | None = _help(
+    data_type: Literal["fp32", "fp16", "int8"] = option("precision: fp32, fp16 or int8", "fp32")
+    cal_image_dir: Path | None = option("folder of images to calibrate int8 with", None)
+    cal_data_file: Path | None = option(
         "HDF5 tensorfile of batches to calibrate with; written from --cal_image_dir or the "
         "training images if it does not exist",
         None,
     )
-    cal_cache_file: Path | None = _help(
+    cal_cache_file: Path | None = option(
         "TensorRT calibration cache to write  [default: cal.bin beside the output]", None
     )
-    cal_json_file: Path | None = _help("JSON file of ranges to write", None)
-    batches: int = _help("batches to calibrate with", 10)
-    batch_size: int = _help("images in a batch of calibration", 8)
-    force_ptq: bool = _help("measure ranges of a QAT model anew, by calibration", False)
-    range_finder: RangeFinder = _help(
+    cal_json_file: Path | None = option("JSON file of ranges to write", None)
+    batches: int = option("batches to calibrate with", 10)
+    batch_size: int = option("images in a batch of calibration", 8)
+    force_ptq: bool = option("measure ranges of a QAT model anew, by calibration", False)
+    range_finder: RangeFinder = option(
         "how ranges are chosen from what is measured: entropy, percentile or minmax", "entropy"
     )
-    percentile: float = _help("of absolute values within the range of percentile", 99.99)
-    keep_float: tuple[str, ...] = _help(
+    percentile: float = option("of absolute values within the range of percentile", 99.99)
+    keep_float: tuple[str, ...] = option(
         "layers that stay in floating point, as part/layer; * and ? are wildcards", ()
     )
 

@@ -51,6 +51,16 @@ def relu(x, name="relu"):
 # Where ranges are -----------------------------------------------------------------------------
 
 
+def test_without_kernels_only_tensors_have_ranges_and_in_the_same_places():
+    x = images()
+    drawn = conv(conv(x, "conv", activation="swish"), "next")
+    model, plain = quantized(drawn, x), quantized(drawn, x, kernels=False)
+    assert ranged(plain) == ranged(model) == {"images", "conv", "conv_act", "next"}
+    assert not any(isinstance(layer, QuantizedKernel) for layer in plain.layers)
+    values = np.random.default_rng(0).standard_normal((1, 8, 8, 3), "float32")
+    np.testing.assert_allclose(plain(values), keras.Model(x, drawn)(values), atol=1e-6)
+
+
 def test_a_convolution_its_normalization_and_its_relu_have_one_range():
     x = images()
     model = quantized(conv(relu(norm(conv(x, "conv"))), "next"), x)

@@ -77,7 +77,9 @@ def join(
     """
     preprocessing = model.preprocessing
     height, width, _ = preprocessing.shape
-    if preprocessing.is_dynamic and not options.image_sizes:
+    # Embedded preprocessing tells them to the network.
+    pads = options.embed_preprocessing and not preprocessing.resize
+    if preprocessing.is_dynamic or pads:
         options = replace(options, image_sizes=True)
     converted = parts.convert(graphs, height=height, width=width, opset=options.opset, mark=mark)
     graph = Graph("detection")

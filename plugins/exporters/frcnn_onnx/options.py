@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from frcnn_core.int8 import Int8Options
+from frcnn_core.options import option
 
 OLDEST_OPSET, NEWEST_OPSET = 17, 18
 """What the graph needs, and what tf2onnx knows."""
@@ -14,34 +15,30 @@ OLDEST_OPSET, NEWEST_OPSET = 17, 18
 logger = logging.getLogger(__name__)
 
 
-def _help(text: str, default: Any) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
 class OnnxOptions(Int8Options):
     """The flags of every exporter that makes ONNX first."""
 
-    outputs: Literal["nms", "named"] = _help(
+    outputs: Literal["nms", "named"] = option(
         "nms: NMS and NMS_1, which DeepStream's NvDsInferParseCustomNMSTLT reads; named: boxes, "
         "scores, classes and counts",
         "nms",
     )
-    target_opset: int = _help(
+    target_opset: int = option(
         f"opset of ONNX, {OLDEST_OPSET} or {NEWEST_OPSET}; older ones become {OLDEST_OPSET}",
         OLDEST_OPSET,
     )
-    static_batch_size: int = _help("images in each batch; -1 for any number", -1)
-    image_sizes: bool = _help(
+    static_batch_size: int = option("images in each batch; -1 for any number", -1)
+    image_sizes: bool = option(
         "a second input image_sizes (N, 2), height and width of the part of each image that is "
         "no padding",
         False,
     )
-    embed_preprocessing: bool = _help(
+    embed_preprocessing: bool = option(
         "take uint8 images (N, H, W, C) as decoded, of any size", False
     )
-    gen_ds_config: bool = _help("write DeepStream's configuration beside the output", False)
-    gen_triton: bool = _help("write a model repository for Triton beside the output", False)
+    gen_ds_config: bool = option("write DeepStream's configuration beside the output", False)
+    gen_triton: bool = option("write a model repository for Triton beside the output", False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

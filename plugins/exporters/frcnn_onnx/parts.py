@@ -214,7 +214,7 @@ def _put_back(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray]) -> dict
     graph.node.extend(remaining)
     read = {name for node in remaining for name in node.input}
     graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(value), name)
+        numpy_helper.from_array(np.array(value, order="C"), name)
         for name, value in values.items()
         if name in read
     )

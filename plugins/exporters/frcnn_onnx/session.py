@@ -14,7 +14,8 @@ from frcnn_core.preprocessing import canvas
 from frcnn_core.structures import Detections
 from frcnn_onnx import metadata, pixels
 from frcnn_onnx.build import IMAGES, SIZES
-from frcnn_onnx.outputs import cut, detections
+from frcnn_onnx.int8.onnx_runtime import fitted
+from frcnn_onnx.outputs import cut, detections, in_batches_of
 
 
 def load(source: Path | bytes, origin: str = "") -> Runtime:
@@ -33,6 +34,8 @@ def load(source: Path | bytes, origin: str = "") -> Runtime:
     described = metadata.read(session.get_modelmeta().custom_metadata_map, origin)
     if described.embedded_preprocessing:
         return load(pixels.detach(_proto(source)).SerializeToString(), origin)
+    if described.precision == "int8":
+        session = open_session(fitted(_proto(source)).SerializeToString(), origin)
     names = [output.name for output in session.get_outputs()]
     inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
     fixed = inputs[IMAGES][0] if isinstance(inputs[IMAGES][0], int) else None
@@ -84,21 +87,3 @@ def open_session(source: Path | bytes, origin: str) -> onnxruntime.InferenceSess
         )
     except Exception as error:  # its exceptions have no base but this
         raise ModelFileError(f"{origin} cannot be run by ONNX Runtime: {error}") from error
-
-
-def in_batches_of(size: int, run, images: np.ndarray, sizes: np.ndarray) -> Detections:
-    """What ``run`` finds, in batches of ``size`` images; the last one is filled with zeros.
-
-    Args:
-        run: (images (size, ...), sizes (size, 2)) to detections without proposals.
-        images: (B, ...).
-        sizes: (B, 2).
-    """
-    found = []
-    for start in range(0, len(images), size):
-        part, limits = images[start : start + size], sizes[start : start + size]
-        missing = size - len(part)
-        part = np.pad(part, [(0, missing)] + [(0, 0)] * (part.ndim - 1))
-        limits = np.pad(limits, [(0, missing), (0, 0)])
-        found.append([field[: size - missing] for field in run(part, limits)[:-1]])
-    return Detections(*(np.concatenate(fields) for fields in zip(*found, strict=True)), None)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from frcnn_core.int8 import Int8Options
+from frcnn_core.options import option
 
 if TYPE_CHECKING:
     from frcnn_onnx.options import OnnxOptions
-
-
-def _help(text: str, default: Any) -> Any:
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
@@ -24,18 +21,18 @@ class OpenVinoOptions(Int8Options):
     cal_cache_file: Path | None = field(
         default=None, metadata={"help": "TensorRT calibration cache to write"}
     )
-    outputs: Literal["nms", "named"] = _help(
+    outputs: Literal["nms", "named"] = option(
         "named: boxes, scores, classes and counts; nms: NMS and NMS_1, rows like those of "
         "OpenVINO's DetectionOutput",
         "named",
     )
-    static_batch_size: int = _help("images in each batch; -1 for any number", -1)
-    image_sizes: bool = _help(
+    static_batch_size: int = option("images in each batch; -1 for any number", -1)
+    image_sizes: bool = option(
         "a second input image_sizes (N, 2), height and width of the part of each image that is "
         "no padding",
         False,
     )
-    embed_preprocessing: bool = _help(
+    embed_preprocessing: bool = option(
         "take uint8 images (N, H, W, C) as decoded, of any size", False
     )
 

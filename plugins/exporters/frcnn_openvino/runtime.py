@@ -13,8 +13,7 @@ from frcnn_core.preprocessing import canvas
 from frcnn_core.structures import Detections
 from frcnn_onnx import metadata
 from frcnn_onnx.build import IMAGES, SIZES
-from frcnn_onnx.outputs import cut, detections
-from frcnn_onnx.session import in_batches_of
+from frcnn_onnx.outputs import cut, detections, in_batches_of
 from frcnn_openvino import pixels
 
 _SECTION = "framework"

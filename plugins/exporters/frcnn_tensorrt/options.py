@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from frcnn_core.int8 import Int8Options
+from frcnn_core.options import option
 from frcnn_onnx.options import OnnxOptions
 
 GIGABYTE = 1 << 30
 LARGEST_IN_GIGABYTES = 1024
 """A workspace below this is in GiB, as TAO's gen_trt_engine takes it."""
-
-
-def _help(text: str, default: Any) -> Any:
-    return field(default=default, metadata={"help": text})
 
 
 def bytes_of(workspace: int) -> int:
@@ -27,29 +24,29 @@ def bytes_of(workspace: int) -> int:
 class TensorrtOptions(Int8Options):
     """The flags of TLT's and TAO's export that are about the engine, and a few more."""
 
-    outputs: Literal["nms", "named"] = _help(
+    outputs: Literal["nms", "named"] = option(
         "nms: NMS and NMS_1, which DeepStream's NvDsInferParseCustomNMSTLT reads; named: boxes, "
         "scores, classes and counts",
         "nms",
     )
-    image_sizes: bool = _help(
+    image_sizes: bool = option(
         "a second input image_sizes (N, 2), height and width of the part of each image that is "
         "no padding",
         False,
     )
-    max_batch_size: int = _help("images in the largest batch", 16)
-    min_batch_size: int = _help("images in the smallest batch", 1)
-    opt_batch_size: int = _help("images in the batch that is optimised for", 1)
-    max_workspace_size: int = _help(
+    max_batch_size: int = option("images in the largest batch", 16)
+    min_batch_size: int = option("images in the smallest batch", 1)
+    opt_batch_size: int = option("images in the batch that is optimised for", 1)
+    max_workspace_size: int = option(
         f"bytes that a layer may use for itself; below {LARGEST_IN_GIGABYTES}, in GiB", GIGABYTE
     )
-    strict_type_constraints: bool = _help(
+    strict_type_constraints: bool = option(
         "compute float32 as float32, which GPUs else round to TF32", False
     )
-    dla_core: int | None = _help(
+    dla_core: int | None = option(
         "deep learning accelerator to run on (Jetson); what it cannot do runs on the GPU", None
     )
-    compute_capability: tuple[str, ...] = _help(
+    compute_capability: tuple[str, ...] = option(
         "GPUs to build for without having them, e.g. 8.6 or 8.6,8.9; TensorRT for RTX only", ()
     )
 

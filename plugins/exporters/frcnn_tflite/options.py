@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from frcnn_core.int8 import Int8Options
-
-
-def _help(text: str, default: Any) -> Any:
-    return field(default=default, metadata={"help": text})
+from frcnn_core.options import option
 
 
 @dataclass(frozen=True)
 class TfliteOptions(Int8Options):
     """The flags of ``frcnn export tflite``."""
 
-    image_sizes: bool = _help(
+    image_sizes: bool = option(
         "a second input image_sizes (1, 2), height and width of the part of the image that is no "
         "padding",
         False,
     )
-    embed_preprocessing: bool = _help(
+    embed_preprocessing: bool = option(
         "take uint8 pixels of the network's size, and normalize them within the file", False
     )
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from frcnn_core.int8 import Int8Options
+from frcnn_core.options import option
 
 OLDEST_OPSET, NEWEST_OPSET = 12, 18
 """Where what is not a plugin is the same, and what tf2onnx knows."""
-
-
-def _help(text: str, default: Any) -> Any:
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
@@ -23,12 +20,12 @@ class TrtOnnxOptions(Int8Options):
     beside it, for TensorRT before version 10.
     """
 
-    target_opset: int = _help(f"opset of ONNX, {OLDEST_OPSET} to {NEWEST_OPSET}", OLDEST_OPSET)
-    static_batch_size: int = _help("images in each batch; -1 for any number", -1)
-    nms_score_bits: int = _help(
+    target_opset: int = option(f"opset of ONNX, {OLDEST_OPSET} to {NEWEST_OPSET}", OLDEST_OPSET)
+    static_batch_size: int = option("images in each batch; -1 for any number", -1)
+    nms_score_bits: int = option(
         "bits per score in TensorRT's fast suppression, 1 to 10; 0 for the ordinary one", 0
     )
-    gen_ds_config: bool = _help("write DeepStream's configuration beside the output", False)
+    gen_ds_config: bool = option("write DeepStream's configuration beside the output", False)
     gen_triton: ClassVar[bool] = False
     """Never: Triton runs ONNX in ONNX Runtime, which has no plugins of TensorRT."""
 

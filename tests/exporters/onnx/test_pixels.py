@@ -173,7 +173,7 @@ def test_a_detector_finds_in_pixels_what_it_finds_in_preprocessed_images(resize)
     preprocessing = Preprocessing(HEIGHT, WIDTH, resize=resize, means=(128.0,) * 3, scale=64.0)
     model = dataclasses.replace(small_model(), preprocessing=preprocessing)
     settings = DetectionSettings(rpn_pre_nms_top_n=200, rpn_nms_max_boxes=20)
-    options = OnnxOptions(outputs="named", embed_preprocessing=True, image_sizes=not resize)
+    options = OnnxOptions(outputs="named", embed_preprocessing=True)
     images = pictures(49, 131)
 
     fitted = [preprocessing.fit(image) for image in images]

@@ -1,10 +1,8 @@
-import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from frcnn_core.errors import ModelFileError
-from frcnn_core.structures import Detections
 from frcnn_onnx import session
 
 
@@ -28,18 +26,3 @@ def test_a_model_of_another_program_is_refused_by_name(tmp_path):
     )
     with pytest.raises(ModelFileError, match=r"theirs\.onnx was not exported by frcnn"):
         session.load(path)
-
-
-def test_batches_of_another_size_are_cut_and_filled():
-    seen = []
-
-    def run(images, sizes):
-        seen.append(images[:, 0].tolist())
-        boxes = np.repeat(images[:, None, None, 0], 4, -1)
-        return Detections(boxes, boxes[..., 0], boxes[..., 0], sizes[:, 0], None)
-
-    images = np.arange(1, 6, dtype=np.float32)[:, None]
-    found = session.in_batches_of(2, run, images, np.tile(images, 2))
-    assert seen == [[1, 2], [3, 4], [5, 0]]
-    assert found.boxes[:, 0, 0].tolist() == found.counts.tolist() == [1, 2, 3, 4, 5]
-    assert found.proposals is None
