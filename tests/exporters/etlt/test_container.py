@@ -52,7 +52,9 @@ def test_a_file_of_nvidias_cannot_be_read_and_says_what_to_do(head):
         container.unpack(head + bytes(range(200)), key="nvidia_tlt", origin="resnet18.etlt")
 
 
-@pytest.mark.parametrize("data", [encrypt(b"a model file", KEY), b"PK\x03\x04" + bytes(100)])
+@pytest.mark.parametrize(
+    "data", [encrypt(b"a model file", KEY), b"PK\x03\x04" + bytes(100)], ids=["archive", "text"]
+)
 def test_another_kind_of_file_is_none(data):
     with pytest.raises(ModelFileError, match=r"it is no \.etlt.*frcnn export etlt"):
         container.unpack(data, key=KEY, origin="model.tlt")
