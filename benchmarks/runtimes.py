@@ -206,25 +206,32 @@ def in_turns(
 @click.command()
 @click.option("--quick", is_flag=True, help="A small network on small images: that it all runs.")
 @click.option("--only", default="", metavar="TEXT", help="Programs with TEXT in their name.")
+@click.option("--case", "title", default="", metavar="TEXT", help="Cases with TEXT in their title.")
 @click.option("--arch", default="resnet:18", show_default=True, help="The network.")
 @click.option(
     "-m", "--model", default="", metavar="FILE", help="A trained model instead of fresh weights."
 )
 @click.option("--rounds", default=10, show_default=True, help="Turns of each runtime.")
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Write all numbers here.")
-def main(quick: bool, only: str, arch: str, model: str, rounds: int, output: Path | None) -> None:
+def main(
+    quick: bool, only: str, title: str, arch: str, model: str, rounds: int, output: Path | None
+) -> None:
     """Time detections in TensorFlow and in the runtimes of exported files."""
     programs = [program for program in PROGRAMS if only in str(program)]
     if not programs:
         known = "\n  ".join(map(str, PROGRAMS))
         raise click.BadParameter(f"no program has {only!r} in its name. Programs:\n  {known}")
+    cases_here = QUICK if quick else tuple(_with_arch(case, arch) for case in FULL)
+    chosen = [case for case in cases_here if title in case.title]
+    if not chosen:
+        known = "\n  ".join(case.title for case in cases_here)
+        raise click.BadParameter(f"no case has {title!r} in its title. Cases:\n  {known}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     facts = machine.describe(*LIBRARIES)
     for name, value in facts.items():
         click.echo(f"{name}: {value}")
     console = report.wide_console()
     found = []
-    chosen = QUICK if quick else [_with_arch(case, arch) for case in FULL]
     with TemporaryDirectory() as folder:
         for case in chosen:
             click.echo(case.title, err=True)

@@ -53,6 +53,12 @@ def test_a_text_in_no_program_is_an_error_that_lists_them():
     assert "onnx int8" in result.output
 
 
+def test_a_text_in_no_case_is_an_error_that_lists_them():
+    result = CliRunner().invoke(main, ["--case", "640x640"])
+    assert result.exit_code == 2
+    assert "resnet:18 384x1248 batch 4 inference" in result.output
+
+
 @pytest.mark.slow
 def test_the_quick_benchmark_times_onnx_beside_tensorflow(tmp_path):
     output = tmp_path / "numbers.json"

@@ -9,6 +9,7 @@ errors can be told by layer.  Convolutions include their batch normalization (fo
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -103,6 +104,8 @@ def _convert(
             f"The part {name} has operations that ONNX does not: {', '.join(unknown)}. They come "
             "from a layer of a kind that no backbone of frcnn uses."
         )
+    del function
+    gc.collect()  # functions refer to themselves, and to the kernels
     kernels = _put_back(graph, weights.values)
     names = {tensor: weights.names[kernel] for tensor, kernel in kernels.items()}
     found = _named(name, graph, outputs, names)

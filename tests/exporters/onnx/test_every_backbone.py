@@ -4,6 +4,8 @@ Random weights do for that, where whole detectors would turn rounding into other
 scores are nearly equal.  ``benchmarks/export_parity.py`` compares trained detectors.
 """
 
+import gc
+
 import keras
 import numpy as np
 import onnxruntime
@@ -81,3 +83,4 @@ def test_each_part_computes_what_keras_computes(arch):
             ours = ours.transpose(0, 2, 3, 1) if ours.ndim == 4 else ours
             np.testing.assert_allclose(ours / theirs.std(), theirs / theirs.std(), atol=1e-3)
     keras.backend.clear_session()
+    gc.collect()  # graphs refer to themselves, and to their weights
