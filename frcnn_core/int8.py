@@ -37,7 +37,7 @@ class Int8Options:
     batch_size: int = option("images in a batch of calibration", 8)
     force_ptq: bool = option("measure ranges of a QAT model anew, by calibration", False)
     range_finder: RangeFinder = option(
-        "how ranges are chosen from what is measured: entropy, percentile or minmax", "entropy"
+        "how ranges are chosen from what is measured: entropy, percentile or minmax", "minmax"
     )
     percentile: float = option("of absolute values within the range of percentile", 99.99)
     keep_float: tuple[str, ...] = option(
