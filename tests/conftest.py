@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -119,3 +120,10 @@ def tiny_model():
         arch="resnet:10",
         spec="",
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_is_given_back():
+    """TensorFlow's functions refer to themselves and to their weights, gigabytes in a whole run."""
+    yield
+    gc.collect()
