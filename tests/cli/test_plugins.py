@@ -297,7 +297,7 @@ def test_an_exporter_whose_modules_are_missing_is_checked_as_far_as_it_goes(site
     assert code == 0
     assert "  it describes itself in one line ... ok\n" in report
     assert " ... skipped (uff needs uff_that_is_not_there)\n" in report
-    assert report.splitlines()[-1] == "uff: 8 checks: 3 ok, 5 skipped."
+    assert report.splitlines()[-1] == "uff: 9 checks: 3 ok, 6 skipped."
 
 
 def test_a_name_close_to_another_is_suggested_and_broken_plugins_are_quoted(site):
