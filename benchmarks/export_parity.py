@@ -107,10 +107,11 @@ def compare(network: str, asked: Asked) -> list[Parity]:
     from benchmarks.exported import exported
     from frcnn_core import assemble
     from frcnn_core.assemble.verification import folder_images
+    from frcnn_core.comparison import Limits
     from frcnn_core.inference import find_images
     from frcnn_core.plugins import installed
     from frcnn_core.spec.load import load, loads
-    from frcnn_core.verification import Limits, verify
+    from frcnn_core.verification import verify
 
     plugins, spec = installed(), load(Path(asked.spec))
     data = assemble.evaluation_set(spec, plugins)

@@ -12,6 +12,16 @@ from uuid import uuid4
 from frcnn_core.errors import FrcnnError
 
 
+def require_free(paths: Iterable[Path]) -> None:
+    """Nothing is replaced that this run did not write.
+
+    Raises:
+        FrcnnError: some of the paths are taken.
+    """
+    if taken := [str(path) for path in paths if path.exists()]:
+        raise FrcnnError(f"{', '.join(taken)} exists. Give another name, or move it away.")
+
+
 def write_whole(path: Path, data: bytes | str) -> None:
     """Write ``data`` to ``path``, replacing what was there only once all of it is on disk.
 

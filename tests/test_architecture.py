@@ -38,8 +38,8 @@ LEVELS = (
     "drawing encryption formats keras_files model placement precision pruning quantization "
     "sample_data status tensorboard torch_files triage weights",
     # 5: what is done with a detector.
-    "calibration conformance evaluation flops inference survey testing training training_log "
-    "verification",
+    "calibration comparison conformance evaluation flops inference survey testing training "
+    "training_log verification",
     # 6: the only place that knows specs, plugins and detectors at once.
     "assemble",
     # 7: the only place that prints.

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from frcnn_core.errors import FrcnnError
-from frcnn_core.files import set_aside, whole, write_whole
+from frcnn_core.files import require_free, set_aside, whole, write_whole
 
 
 def test_text_is_written_as_utf8_without_translating_line_ends(tmp_path):
@@ -90,3 +90,12 @@ def test_what_was_set_aside_comes_back_when_the_block_raises(tmp_path):
     assert names(tmp_path) == ["a", "saved"]
     assert (tmp_path / "a").read_text() == "old"
     assert (tmp_path / "saved" / "b").read_text() == "old"
+
+
+def test_paths_that_are_taken_are_told_all_at_once(tmp_path):
+    taken, other, free = (tmp_path / name for name in ("a", "b", "c"))
+    taken.write_text("somebody's")
+    other.mkdir()
+    require_free([free])
+    with pytest.raises(FrcnnError, match=r"/a, .*/b exists\. Give another name"):
+        require_free([taken, free, other])

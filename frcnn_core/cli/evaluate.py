@@ -36,23 +36,8 @@ from frcnn_core.cli import options
     metavar="NAME",
     help="Metric to compute, may be repeated; overrides evaluation_config.metric.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write everything as JSON; with -r the default is DIR/evaluation.json.",
-)
-@click.option(
-    "--max-bad",
-    "--max_bad",
-    "max_bad",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Image files that may be missing, damaged or of another size, and do not count.",
-)
+@options.json_file("Write everything as JSON; with -r the default is DIR/evaluation.json.")
+@options.max_bad
 @click.option("--overwrite", is_flag=True, help="Replace an existing JSON file.")
 @options.gpu_index
 @options.terminal

@@ -19,27 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FOR_INT8 = (
-    "cal_data_file",
-    "cal_image_dir",
-    "cal_cache_file",
-    "cal_json_file",
-    "batches",
-    "batch_size",
-    "force_ptq",
-    "range_finder",
-    "percentile",
-    "keep_float",
-)
-_FOR_CALIBRATION = (
-    "cal_data_file",
-    "cal_image_dir",
-    "batches",
-    "batch_size",
-    "range_finder",
-    "percentile",
-)
-"""Of these, what is for ranges that are measured."""
+_NOT_FOR_CALIBRATION = {"cal_cache_file", "cal_json_file", "force_ptq", "keep_float"}
+"""Of the flags of int8, what is not for ranges that are measured."""
 
 
 @dataclass(frozen=True)
@@ -192,9 +173,16 @@ def _replaced(
     return set(existing)
 
 
+def _of_int8() -> list[str]:
+    """The flags that have no effect without ``--data_type int8``."""
+    from frcnn_core.int8 import Int8Options
+
+    return [f.name for f in dataclasses.fields(Int8Options) if f.name != "data_type"]
+
+
 def _warn_of_int8(given: Mapping[str, Any]) -> None:
     """Tell what has no effect in floating point."""
-    vain = [f"--{name}" for name in _FOR_INT8 if name in given]
+    vain = [f"--{name}" for name in _of_int8() if name in given]
     if vain and given.get("data_type") != "int8":
         logger.warning("No effect without --data_type int8: %s.", ", ".join(vain))
 
@@ -236,7 +224,8 @@ def _images(targets: Sequence[_Target], wanted: Sequence[Wanted], model: Any, sp
     measured = [target for target in targets if _calibrates(target, model)]
     if not measured:
         given = wanted[0].given
-        vain = [f"--{name}" for name in _FOR_CALIBRATION if name in given]
+        names = [name for name in _of_int8() if name not in _NOT_FOR_CALIBRATION]
+        vain = [f"--{name}" for name in names if name in given]
         if vain and given.get("data_type") == "int8":
             logger.warning(
                 "The model was trained with quantization, and its own ranges are written. No "

@@ -33,13 +33,7 @@ def model() -> None:
 @model.command()
 @click.argument("path", metavar="MODEL", type=click.Path(path_type=Path))
 @options.key
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write everything as JSON, all epochs and the spec included.",
-)
+@options.json_file("Write everything as JSON, all epochs and the spec included.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--layers/--no-layers", default=True, help="List the layers.  [default: layers]")
 @click.option("--spec", "with_spec", is_flag=True, help="Print the spec it was trained with.")

@@ -73,6 +73,17 @@ def experiment_spec(command: Callable | None = None, *, required: bool = True) -
     return option(command) if command else option
 
 
+def json_file(text: str = "Write everything as JSON.") -> Callable:
+    """``--json FILE``, given to the command as ``json_file: Path | None``."""
+    return click.option(
+        "--json",
+        "json_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help=text,
+    )
+
+
 key = click.option(
     "-k",
     "--key",
@@ -92,6 +103,18 @@ results_dir = click.option(
     help="Folder for everything the command writes; overrides the paths of the spec.",
 )
 """``-r DIR``, given to the command as ``results_dir: Path | None``."""
+
+max_bad = click.option(
+    "--max-bad",
+    "--max_bad",
+    "max_bad",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Image files that may be missing, damaged or of another size, and do not count.",
+)
+"""``--max-bad N``, given to the command as ``max_bad: int``."""
 
 gpu_index = click.option(
     "--gpu_index",

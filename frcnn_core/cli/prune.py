@@ -98,13 +98,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Only show which thresholds leave how much of the model; writes no model.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the report as JSON.",
-)
+@options.json_file("Write the report as JSON.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option(
     "-r",

@@ -12,17 +12,15 @@ from frcnn_core.cli import options
 
 if TYPE_CHECKING:
     from frcnn_core.assemble.verification import Pair, VerificationImages
+    from frcnn_core.comparison import Limits
     from frcnn_core.components import LayerCost
     from frcnn_core.data.bad_images import BadImages
     from frcnn_core.spec.load import Spec
-    from frcnn_core.verification import Limits, Unpaired, VerificationReport
 
 DIFFERENT = 1
 """Exit code where a limit is exceeded."""
 COST_IMAGES = 4
 """What int8 costs in each layer is measured on so many images."""
-WIDE = 120
-"""Columns of a table where output is no terminal."""
 
 
 @click.command()
@@ -82,23 +80,8 @@ WIDE = 120
     metavar="N",
     help="Of an int8 file, the layers that cost most; 0 does not measure them.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write everything as JSON.",
-)
-@click.option(
-    "--max-bad",
-    "--max_bad",
-    "max_bad",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Validation images that may be missing, damaged or of another size, and do not count.",
-)
+@options.json_file()
+@options.max_bad
 @click.option("--overwrite", is_flag=True, help="Replace an existing JSON file.")
 @options.gpu_index
 @options.terminal
@@ -127,6 +110,7 @@ def verify(
     Exit code: 0 when all differences are within the limits, 1 when one is not, 2 when the
     comparison could not be made.
     """
+    from frcnn_core.cli.differences import show, show_costs
     from frcnn_core.cli.progress import progress
     from frcnn_core.cli.running import announce, refuse_existing, warn_of_settings
     from frcnn_core.cli.terminal import load_tensorflow
@@ -190,13 +174,13 @@ def verify(
         click.secho(bad, fg="yellow")
     if not report.num_images:
         raise DataError(f"None of {images.source} could be used.")
-    _show(report)
+    show(report)
     if layers and precision == "int8" and not costs:
         click.echo("Measuring what int8 costs in each layer")
         costs = _costs(pair, images)
     keep_float = [cost.layer for cost in costs[:layers]]
     if keep_float:
-        _show_costs(costs, keep_float)
+        show_costs(costs, keep_float)
     if json_file:
         origin = {
             "spec": spec.path,
@@ -230,8 +214,8 @@ def _limits(precision: str, given: dict[str, float | None], *, labelled: bool) -
     """
     from dataclasses import replace
 
+    from frcnn_core.comparison import Limits
     from frcnn_core.errors import FrcnnError
-    from frcnn_core.verification import Limits
 
     names = {"max_box": "box", "max_score": "score", "max_map_loss": "map_loss"}
     found = replace(
@@ -297,105 +281,6 @@ def _costs(pair: Pair, images: VerificationImages) -> Sequence[LayerCost]:
     except FrcnnError as error:
         click.secho(f"What int8 costs in each layer is not known: {error}", fg="yellow", err=True)
         return ()
-
-
-# What is shown ----------------------------------------------------------------------------------
-
-
-def _show(report: VerificationReport) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = max(console.width, WIDE)
-    console.print(_detections(report))
-    for name in report.model:
-        console.print(_accuracy(report, name))
-    for line in _largest(report):
-        click.echo(line)
-    overall = report.differences.overall
-    _show_unpaired("Lost", report.differences.lost, overall.num_lost)
-    _show_unpaired("Gained", report.differences.gained, overall.num_gained)
-    click.echo(f"{report.num_images} images in {report.seconds:.1f} s")
-
-
-def _detections(report: VerificationReport):
-    """How the detections of each class differ."""
-    from rich.table import Table
-
-    table = Table()
-    table.add_column("class", overflow="fold")
-    for heading in ("pairs", "lost", "gained", "borderline", "box px", "mean", "score", "mean"):
-        table.add_column(heading, justify="right")
-    rows = [(one.class_name, one) for one in report.differences.classes]
-    for name, one in [*rows, ("all", report.differences.overall)]:
-        numbers = (one.box.largest, one.box.mean, one.score.largest, one.score.mean)
-        table.add_row(
-            name,
-            str(one.num_pairs),
-            str(one.num_lost),
-            str(one.num_gained),
-            str(one.num_borderline),
-            *(f"{number:.2g}" if one.num_pairs else "-" for number in numbers),
-            end_section=len(rows) > 1 and one is rows[-1][1],
-        )
-    return table
-
-
-def _accuracy(report: VerificationReport, name: str):
-    """What a metric gives to both, for each class and for all."""
-    from rich.table import Table
-
-    model, exported = report.model[name], report.exported[name]
-    table = Table()
-    table.add_column(name, overflow="fold")
-    for heading in ("model", "exported", "change"):
-        table.add_column(heading, justify="right")
-    for class_name, before in model.by_class.items():
-        table.add_row(class_name, *_change(before, exported.by_class.get(class_name)))
-    table.add_section()
-    table.add_row("all", *_change(model.primary, exported.primary))
-    return table
-
-
-def _change(before: float | None, after: float | None) -> list[str]:
-    from math import isfinite
-
-    if before is None or after is None or not isfinite(before - after):
-        return ["-", "-", "-"]
-    return [f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"]
-
-
-def _show_unpaired(title: str, found: Sequence[Unpaired], count: int) -> None:
-    if not found:
-        return
-    best = f", the best {len(found)} of {count}" if count > len(found) else ""
-    click.echo(f"{title}{best}: score, class, box (y1 x1 y2 x2), image")
-    for one in found:
-        box = " ".join(f"{value:.1f}" for value in one.box)
-        click.echo(f"  {one.score:.4f}  {one.class_name}  ({box})  {one.image}")
-
-
-def _largest(report: VerificationReport):
-    """Where the largest differences are."""
-    overall = report.differences.overall
-    if not overall.num_pairs:
-        return
-    for what, found, unit in (("box", overall.box, " px"), ("score", overall.score, "")):
-        where = f"of a {found.class_name} scored {found.at_score:.4f} in {found.image}"
-        yield f"Largest difference of a {what}: {found.largest:.4g}{unit}, {where}"
-    if overall.num_beyond:
-        yield f"{overall.num_beyond} of {overall.num_pairs} pairs differ by more than the limits."
-
-
-def _show_costs(costs: Sequence[LayerCost], keep_float: Sequence[str]) -> None:
-    width = max(len(name) for name in keep_float)
-    click.echo(f"\nWhat int8 costs most, of {len(costs)} layers (error of the outputs, relative):")
-    for cost in costs[: len(keep_float)]:
-        click.echo(f"  {cost.layer:<{width}}  {cost.error:.4f}")
-    click.echo(
-        f"To keep these in floating point, export again with\n  --keep_float {','.join(keep_float)}"
-    )
 
 
 def _write(report, path: Path, origin: dict[str, str], pair, costs, keep_float) -> None:

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frcnn_core.errors import FrcnnError
-from frcnn_core.files import write_whole
+from frcnn_core.files import require_free, write_whole
 from frcnn_core.int8 import Int8Options
 from frcnn_core.preprocessing import Preprocessing
 
@@ -55,8 +54,7 @@ def write(
         FrcnnError: one exists.
     """
     labels, part, whole = files(output)
-    if taken := [str(path) for path in (labels, part, whole) if path.exists()]:
-        raise FrcnnError(f"{', '.join(taken)}: exists. Move it away, or export to another folder.")
+    require_free((labels, part, whole))
     write_whole(labels, "".join(f"{name}\n" for name in labels_of(model)))
     write_whole(part, _part(model, options))
     write_whole(whole, _whole(model, settings, output, options, outputs))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.errors import FrcnnError
-from frcnn_core.files import write_whole
+from frcnn_core.files import require_free, write_whole
 from frcnn_core.int8 import CalibrationImages
 from frcnn_core.model import Model
 from frcnn_onnx import companions
@@ -32,9 +32,11 @@ def write(
     Raises:
         FrcnnError: the model cannot be expressed, or a companion exists already.
     """
-    if taken := [str(path) for path in companions.of(output, options) if path.exists()]:
+    require_free(companions.of(output, options))
+    if options.gen_ds_config and model.preprocessing.is_dynamic:
         raise FrcnnError(
-            f"{', '.join(taken)}: exists. Name other files, or move what is there away."
+            "--gen_ds_config: DeepStream needs a fixed input size, and the model's "
+            "input_image_config has size_min. Leave it out, or train with size_height_width."
         )
     built: Built = build(model, settings, options, images)
     write_whole(output, encode(built.proto.SerializeToString()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 from typing import Literal
@@ -16,24 +17,42 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class OnnxOptions(Int8Options):
-    """The flags of every exporter that makes ONNX first."""
+class GraphOptions(Int8Options):
+    """The flags of every exporter that makes something of the ONNX graph."""
 
     outputs: Literal["nms", "named"] = option(
         "nms: NMS and NMS_1, which DeepStream's NvDsInferParseCustomNMSTLT reads; named: boxes, "
         "scores, classes and counts",
         "nms",
     )
-    target_opset: int = option(
-        f"opset of ONNX, {OLDEST_OPSET} or {NEWEST_OPSET}; older ones become {OLDEST_OPSET}",
-        OLDEST_OPSET,
-    )
-    static_batch_size: int = option("images in each batch; -1 for any number", -1)
     image_sizes: bool = option(
         "a second input image_sizes (N, 2), height and width of the part of each image that is "
         "no padding",
         False,
     )
+
+    def of_onnx(self) -> OnnxOptions:
+        """How the graph is made.  Its float16 is made afterwards.
+
+        Raises:
+            ValueError: a value makes no sense there.
+        """
+        known = {f.name for f in dataclasses.fields(OnnxOptions)}
+        values = {name: value for name, value in vars(self).items() if name in known}
+        if self.data_type == "fp16":
+            values["data_type"] = "fp32"
+        return OnnxOptions(**values)
+
+
+@dataclass(frozen=True)
+class OnnxOptions(GraphOptions):
+    """The flags of ``frcnn export onnx``."""
+
+    target_opset: int = option(
+        f"opset of ONNX, {OLDEST_OPSET} or {NEWEST_OPSET}; older ones become {OLDEST_OPSET}",
+        OLDEST_OPSET,
+    )
+    static_batch_size: int = option("images in each batch; -1 for any number", -1)
     embed_preprocessing: bool = option(
         "take uint8 images (N, H, W, C) as decoded, of any size", False
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -44,26 +44,3 @@ def cut(found: Detections, sizes: np.ndarray) -> Detections:
     """
     limits = np.tile(np.asarray(sizes, np.float32), 2)[:, None, :]
     return found._replace(boxes=np.minimum(found.boxes, limits))
-
-
-def in_batches_of(
-    size: int,
-    run: Callable[[np.ndarray, np.ndarray], Detections],
-    images: np.ndarray,
-    sizes: np.ndarray,
-) -> Detections:
-    """What ``run`` finds, in batches of ``size`` images; the last one is filled with zeros.
-
-    Args:
-        run: (images (size, ...), sizes (size, 2)) to detections without proposals.
-        images: (B, ...).
-        sizes: (B, 2).
-    """
-    found = []
-    for start in range(0, len(images), size):
-        part, limits = images[start : start + size], sizes[start : start + size]
-        missing = size - len(part)
-        part = np.pad(part, [(0, missing)] + [(0, 0)] * (part.ndim - 1))
-        limits = np.pad(limits, [(0, missing), (0, 0)])
-        found.append([field[: size - missing] for field in run(part, limits)[:-1]])
-    return Detections(*(np.concatenate(fields) for fields in zip(*found, strict=True)), None)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnxruntime
 
 from frcnn_core.components import Runtime
 from frcnn_core.errors import ModelFileError
-from frcnn_core.preprocessing import canvas
-from frcnn_core.structures import Detections
 from frcnn_onnx import metadata, pixels
 from frcnn_onnx.build import IMAGES, SIZES
 from frcnn_onnx.int8.onnx_runtime import fitted
-from frcnn_onnx.outputs import cut, detections, in_batches_of
+from frcnn_onnx.runtime import runtime
 
 
 def load(source: Path | bytes, origin: str = "") -> Runtime:
@@ -38,30 +35,13 @@ def load(source: Path | bytes, origin: str = "") -> Runtime:
         session = open_session(fitted(_proto(source)).SerializeToString(), origin)
     names = [output.name for output in session.get_outputs()]
     inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
-    fixed = inputs[IMAGES][0] if isinstance(inputs[IMAGES][0], int) else None
-    if described.preprocessing.is_dynamic:
-        fixed = 1  # an image must not see the padding that a batch adds to it
-
-    def run(images: np.ndarray, sizes: np.ndarray) -> Detections:
-        if described.preprocessing.is_dynamic:
-            height, width = canvas(sizes[0])
-            images = np.ascontiguousarray(images[:, :, :height, :width])
-        feeds = {IMAGES: images} | ({SIZES: sizes} if SIZES in inputs else {})
-        answer = dict(zip(names, session.run(names, feeds), strict=True))
-        return cut(detections(answer, size=images.shape[2:]), sizes)
-
-    def detect(images, sizes) -> Detections:
-        images = np.ascontiguousarray(np.transpose(np.asarray(images), (0, 3, 1, 2)))
-        sizes = np.asarray(sizes, np.float32)
-        return in_batches_of(fixed, run, images, sizes) if fixed else run(images, sizes)
-
-    return Runtime(
-        detect,
-        described.class_names,
-        described.preprocessing,
-        described.settings,
-        described.precision,
-        knows_sizes=SIZES in inputs,
+    batch = inputs[IMAGES][0]  # a number, or the name of a dimension of any size
+    size = {"least": batch, "most": batch} if isinstance(batch, int) else {}
+    return runtime(
+        described,
+        lambda given: dict(zip(names, session.run(names, given), strict=True)),
+        takes_sizes=SIZES in inputs,
+        **size,
     )
 
 

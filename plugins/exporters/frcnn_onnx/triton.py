@@ -19,8 +19,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from frcnn_core.errors import FrcnnError
-from frcnn_core.files import whole
+from frcnn_core.files import require_free, whole
 
 MAX_BATCH_SIZE = 16
 """Images that Triton puts together at most; TLT's ``--max_batch_size``."""
@@ -49,8 +48,7 @@ def write(output: Path, proto: onnx.ModelProto) -> list[Path]:
         FrcnnError: it exists.
     """
     (repository,) = files(output)
-    if repository.exists():
-        raise FrcnnError(f"{repository}: exists. Move it away, or export under another name.")
+    require_free([repository])
     with whole(repository) as temporary:
         version = temporary / output.stem / "1"
         version.mkdir(parents=True)

@@ -19,9 +19,12 @@ class OpenVino(Exporter):
         )
 
     def writes(self, output, options):
-        ranges = (options.cal_cache_file, options.cal_json_file)
-        int8 = ranges if options.data_type == "int8" else ()
-        return [output, output.with_suffix(".bin"), *(path for path in int8 if path)]
+        written = [output, output.with_suffix(".bin")]
+        if options.data_type == "int8":
+            from frcnn_onnx import int8
+
+            written += int8.files(output, options, always=False)
+        return written
 
     def recognises(self, path):
         from frcnn_openvino.header import is_representation

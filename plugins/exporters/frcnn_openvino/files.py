@@ -8,7 +8,6 @@ Its graphs took 15 to 20 % less time, and have numbers without a sign after a Re
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +15,10 @@ from pathlib import Path
 import openvino
 
 from frcnn_core.detector import DetectionSettings
-from frcnn_core.errors import FrcnnError
-from frcnn_core.files import whole, write_whole
+from frcnn_core.files import require_free, whole
 from frcnn_core.int8 import CalibrationImages
 from frcnn_core.model import Model
-from frcnn_onnx import metadata
+from frcnn_onnx import int8, metadata
 from frcnn_onnx.build import build
 from frcnn_openvino import scales
 from frcnn_openvino.halves import store_in_halves
@@ -43,9 +41,7 @@ def write(
     Raises:
         FrcnnError: the model cannot be expressed, or a file exists already.
     """
-    for path in paths:
-        if path.exists():
-            raise FrcnnError(f"{path} exists. Give another name, or move it away.")
+    require_free(paths)
     built = build(model, settings, options.of_onnx(), images)
     # The metadata of ONNX become the representation's rt_info, under "framework".
     graph = openvino.Core().read_model(built.proto.SerializeToString())
@@ -55,13 +51,8 @@ def write(
     elif options.data_type == "int8":
         scales.keep_in_place(graph)
     _save(graph, paths[0], paths[1])
-    if options.cal_cache_file in paths:
-        from frcnn_onnx.int8.range_files import cache_text
-
-        write_whole(options.cal_cache_file, cache_text(built.ranges))
-    if options.cal_json_file in paths:
-        text = json.dumps({"tensor_scales": dict(built.ranges)}, indent=2)
-        write_whole(options.cal_json_file, text + "\n")
+    if options.data_type == "int8":
+        int8.write_ranges(paths[0], options, built.ranges, always=False)
     return list(paths)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,9 @@ import openvino
 
 from frcnn_core.components import Runtime
 from frcnn_core.errors import ModelFileError
-from frcnn_core.preprocessing import canvas
-from frcnn_core.structures import Detections
 from frcnn_onnx import metadata
 from frcnn_onnx.build import IMAGES, SIZES
-from frcnn_onnx.outputs import cut, detections, in_batches_of
+from frcnn_onnx.runtime import runtime
 from frcnn_openvino import pixels
 
 _SECTION = "framework"
@@ -45,33 +44,13 @@ def load(path: Path) -> Runtime:
     outputs = {name: port for port in compiled.outputs for name in port.names}
     inputs = {name: port.partial_shape for port in compiled.inputs for name in port.names}
     batch = inputs[IMAGES][0]
-    fixed = batch.get_length() if batch.is_static else None
-    is_dynamic = described.preprocessing.is_dynamic
-    if is_dynamic:
-        fixed = 1  # an image must not see the padding that a batch adds to it
+    size = {"least": batch.get_length(), "most": batch.get_length()} if batch.is_static else {}
 
-    def run(images: np.ndarray, sizes: np.ndarray) -> Detections:
-        if is_dynamic:
-            height, width = canvas(sizes[0])
-            images = np.ascontiguousarray(images[:, :, :height, :width])
-        feeds = {IMAGES: images} | ({SIZES: sizes} if SIZES in inputs else {})
-        answer = compiled(feeds)
-        named = {name: answer[port] for name, port in outputs.items()}
-        return cut(detections(named, size=images.shape[2:]), sizes)
+    def answer(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = compiled(given)
+        return {name: found[port] for name, port in outputs.items()}
 
-    def detect(images, sizes) -> Detections:
-        images = np.ascontiguousarray(np.transpose(np.asarray(images), (0, 3, 1, 2)))
-        sizes = np.asarray(sizes, np.float32)
-        return in_batches_of(fixed, run, images, sizes) if fixed else run(images, sizes)
-
-    return Runtime(
-        detect,
-        described.class_names,
-        described.preprocessing,
-        described.settings,
-        described.precision,
-        knows_sizes=SIZES in inputs,
-    )
+    return runtime(described, answer, takes_sizes=SIZES in inputs, **size)
 
 
 def _properties(graph: openvino.Model) -> dict[str, str]:

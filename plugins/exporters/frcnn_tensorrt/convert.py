@@ -9,6 +9,7 @@ from typing import Literal
 import onnx
 
 from frcnn_core.errors import FrcnnError, ModelFileError
+from frcnn_core.files import require_free
 from frcnn_tensorrt import api, engine, files, sidecar
 from frcnn_tensorrt import check as checking
 from frcnn_tensorrt import profile as profiles
@@ -52,8 +53,7 @@ def convert(model: Path, conversion: Conversion) -> list[Path]:
     api.load()
     proto = read(model, conversion.key)
     require_match(proto, conversion, model)
-    for path in (conversion.engine, sidecar.beside(conversion.engine)):
-        files.require_free(path)
+    require_free((conversion.engine, sidecar.beside(conversion.engine)))
     most = conversion.max_batch_size or _fixed_batch(proto) or DEFAULT_BATCH
     settings = engine.Settings(
         precision=conversion.precision,

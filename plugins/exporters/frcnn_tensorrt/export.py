@@ -6,6 +6,7 @@ from pathlib import Path
 
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.errors import FrcnnError
+from frcnn_core.files import require_free
 from frcnn_core.int8 import CalibrationImages
 from frcnn_core.model import Model
 from frcnn_onnx import int8
@@ -33,25 +34,21 @@ def write(
             "An engine needs a fixed input size, and the model's input_image_config has size_min. "
             "Export onnx or saved_model, or train with size_height_width."
         )
-    as_onnx = options.onnx(output)
-    for path in writes(output, options)[1:]:
-        files.require_free(path)
-    built = build(model, settings, as_onnx, images)
+    require_free(writes(output, options)[1:])
+    built = build(model, settings, options.of_onnx(), images)
     written = files.write(built.proto, output, settings_of(options), where="the detector")
-    if _writes_ranges(options):
-        written += int8.write_ranges(output, as_onnx, built.ranges)
+    if options.data_type == "int8":
+        written += int8.write_ranges(output, options, built.ranges, always=False)
     return written
 
 
 def writes(output: Path, options: TensorrtOptions) -> list[Path]:
     """Every file that ``write`` writes, the engine first."""
-    ranges = int8.files(output, options.onnx(output)) if _writes_ranges(options) else []
-    return [output, sidecar.beside(output), *ranges]
-
-
-def _writes_ranges(options: TensorrtOptions) -> bool:
-    """The ranges are in the engine, so files of them are for those who ask."""
-    return options.data_type == "int8" and bool(options.cal_cache_file or options.cal_json_file)
+    written = [output, sidecar.beside(output)]
+    if options.data_type == "int8":
+        # The ranges are in the engine, so files of them are for those who ask.
+        written += int8.files(output, options, always=False)
+    return written
 
 
 def settings_of(options: TensorrtOptions) -> engine.Settings:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from frcnn_core.errors import FrcnnError, ModelFileError
+from frcnn_core.errors import ModelFileError
 from frcnn_core.files import write_whole
 from frcnn_onnx import metadata
 from frcnn_tensorrt import api, device, engine, sidecar
@@ -39,9 +39,3 @@ def write(
     beside = sidecar.beside(output)
     write_whole(beside, text)
     return [output, beside]
-
-
-def require_free(path: Path) -> None:
-    """Raises FrcnnError: a file that is to be written exists."""
-    if path.exists():
-        raise FrcnnError(f"{path} exists. Give another name, or move it away.")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from frcnn_core.int8 import Int8Options
 from frcnn_core.options import option
-from frcnn_onnx.options import OnnxOptions
+from frcnn_onnx.options import GraphOptions
 
 GIGABYTE = 1 << 30
 LARGEST_IN_GIGABYTES = 1024
@@ -21,19 +18,9 @@ def bytes_of(workspace: int) -> int:
 
 
 @dataclass(frozen=True)
-class TensorrtOptions(Int8Options):
+class TensorrtOptions(GraphOptions):
     """The flags of TLT's and TAO's export that are about the engine, and a few more."""
 
-    outputs: Literal["nms", "named"] = option(
-        "nms: NMS and NMS_1, which DeepStream's NvDsInferParseCustomNMSTLT reads; named: boxes, "
-        "scores, classes and counts",
-        "nms",
-    )
-    image_sizes: bool = option(
-        "a second input image_sizes (N, 2), height and width of the part of each image that is "
-        "no padding",
-        False,
-    )
     max_batch_size: int = option("images in the largest batch", 16)
     min_batch_size: int = option("images in the smallest batch", 1)
     opt_batch_size: int = option("images in the batch that is optimised for", 1)
@@ -64,18 +51,3 @@ class TensorrtOptions(Int8Options):
             )
         if self.dla_core is not None and self.dla_core < 0:
             raise ValueError(f"dla_core: expected 0 or more, got {self.dla_core}.")
-
-    def onnx(self, output: Path) -> OnnxOptions:
-        """How the ONNX model is made that the engine ``output`` is built from.
-
-        Its float16 is made later (float16.py).
-        """
-        shared = (
-            "cal_image_dir cal_data_file cal_json_file batches batch_size force_ptq range_finder "
-            "percentile keep_float outputs image_sizes"
-        )
-        return OnnxOptions(
-            data_type="int8" if self.data_type == "int8" else "fp32",
-            cal_cache_file=self.cal_cache_file,
-            **{name: getattr(self, name) for name in shared.split()},
-        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,10 @@ import numpy as np
 
 from frcnn_core.components import Runtime
 from frcnn_core.errors import ModelFileError
-from frcnn_core.structures import Detections
 from frcnn_onnx.build import IMAGES, SIZES
-from frcnn_onnx.outputs import cut, detections
+from frcnn_onnx.runtime import runtime
 from frcnn_tensorrt import api, sidecar
 from frcnn_tensorrt.device import Device, device
-
-Run = Callable[[np.ndarray, np.ndarray], Detections]
 
 
 def load(path: Path) -> Runtime:
@@ -30,48 +28,13 @@ def load(path: Path) -> Runtime:
     """
     described, built = sidecar.read(path)
     engine = Engine(path, built, device())
-    size = described.preprocessing.height, described.preprocessing.width
-    takes_sizes = SIZES in engine.inputs
-
-    def run(images: np.ndarray, sizes: np.ndarray) -> Detections:
-        answer = engine.run({IMAGES: images} | ({SIZES: sizes} if takes_sizes else {}))
-        return cut(detections(answer, size=size), sizes)
-
-    def detect(images: Any, sizes: Any) -> Detections:
-        channels_first = np.transpose(np.asarray(images, np.float32), (0, 3, 1, 2))
-        limits = np.asarray(sizes, np.float32)
-        return in_pieces(run, channels_first, limits, least=engine.least, most=engine.most)
-
-    return Runtime(
-        detect,
-        described.class_names,
-        described.preprocessing,
-        described.settings,
-        built.precision,
-        knows_sizes=takes_sizes,
+    return runtime(
+        dataclasses.replace(described, precision=built.precision),
+        engine.run,
+        takes_sizes=SIZES in engine.inputs,
+        least=engine.least,
+        most=engine.most,
     )
-
-
-def in_pieces(
-    run: Run, images: np.ndarray, sizes: np.ndarray, *, least: int, most: int
-) -> Detections:
-    """What ``run`` finds in batches of ``least`` to ``most`` images; zeros fill up a smaller one.
-
-    Args:
-        run: (images (B, ...), sizes (B, 2)) to detections without proposals.
-        images: any number of them.
-        sizes: (B, 2).
-    """
-    found = []
-    for start in range(0, len(images), most):
-        part, limits = images[start : start + most], sizes[start : start + most]
-        number = len(part)
-        if number < least:
-            part = np.pad(part, [(0, least - number)] + [(0, 0)] * (part.ndim - 1))
-            limits = np.pad(limits, [(0, least - number), (0, 0)])
-        answer = run(part, limits)
-        found.append([field[:number] for field in answer[:-1]])
-    return Detections(*(np.concatenate(fields) for fields in zip(*found, strict=True)), None)
 
 
 @dataclass

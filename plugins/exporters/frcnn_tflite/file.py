@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.errors import FrcnnError
-from frcnn_core.files import write_whole
+from frcnn_core.files import require_free, write_whole
 from frcnn_core.int8 import CalibrationImages
 from frcnn_core.model import Model
 from frcnn_onnx import metadata
@@ -35,8 +35,7 @@ def write(
         FrcnnError: the model cannot be expressed, or the JSON file exists already.
     """
     ranges_file = options.cal_json_file if options.data_type == "int8" else None
-    if ranges_file and ranges_file.exists():
-        raise FrcnnError(f"{ranges_file} exists. Name another file, or move it away.")
+    require_free([ranges_file] if ranges_file else [])
     if options.data_type == "int8":
         from frcnn_tflite import rounding
 

@@ -8,8 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from frcnn_core.detector import DetectionSettings
-from frcnn_core.errors import FrcnnError
-from frcnn_core.files import write_whole
+from frcnn_core.files import require_free, write_whole
 from frcnn_core.int8 import CalibrationImages, Int8Options
 from frcnn_core.model import Model
 from frcnn_onnx import companions
@@ -29,8 +28,7 @@ def write(
     Raises:
         FrcnnError: the plugins cannot run such a model, or a file exists already.
     """
-    if taken := [str(path) for path in companions.of(output, options) if path.exists()]:
-        raise FrcnnError(f"{', '.join(taken)}: exists. Name other files, or move it away.")
+    require_free(companions.of(output, options))
     built = build(model, settings, options)
     ranges = {}
     if options.data_type == "int8":

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from frcnn_core.detector import DetectionSettings, FasterRCNN
+from frcnn_core.errors import FrcnnError
 from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.testing.exporter import small_model
+from frcnn_onnx import files
 from frcnn_onnx.build import build
 from frcnn_onnx.options import OnnxOptions
 from frcnn_onnx.session import load
@@ -45,3 +47,11 @@ def test_images_of_several_sizes_are_detected_as_by_the_model(model, outputs):
         np.testing.assert_allclose(
             getattr(found, name), getattr(expected, name), atol=1e-3, err_msg=name
         )
+
+
+def test_deepstream_gets_no_configuration_of_it(model, tmp_path):
+    with pytest.raises(FrcnnError, match=r"--gen_ds_config: .*train with size_height_width"):
+        files.write(
+            model, tmp_path / "a.onnx", SETTINGS, OnnxOptions(gen_ds_config=True), images=None
+        )
+    assert not any(tmp_path.iterdir())

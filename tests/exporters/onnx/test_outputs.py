@@ -1,7 +1,6 @@
 import numpy as np
 
-from frcnn_core.structures import Detections
-from frcnn_onnx.outputs import cut, detections, in_batches_of
+from frcnn_onnx.outputs import cut, detections
 
 SIZE = (100, 200)
 
@@ -40,18 +39,3 @@ def test_boxes_end_where_the_image_does():
     }
     found = cut(detections(outputs, size=SIZE), np.array([[100, 200], [50, 60]]))
     assert found.boxes[:, 0].tolist() == [[10, 20, 90, 180], [10, 20, 50, 60]]
-
-
-def test_batches_of_another_size_are_cut_and_filled():
-    seen = []
-
-    def run(images, sizes):
-        seen.append(images[:, 0].tolist())
-        boxes = np.repeat(images[:, None, None, 0], 4, -1)
-        return Detections(boxes, boxes[..., 0], boxes[..., 0], sizes[:, 0], None)
-
-    images = np.arange(1, 6, dtype=np.float32)[:, None]
-    found = in_batches_of(2, run, images, np.tile(images, 2))
-    assert seen == [[1, 2], [3, 4], [5, 0]]
-    assert found.boxes[:, 0, 0].tolist() == found.counts.tolist() == [1, 2, 3, 4, 5]
-    assert found.proposals is None

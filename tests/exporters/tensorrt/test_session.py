@@ -8,7 +8,6 @@ import onnx
 import pytest
 
 from frcnn_core.errors import ModelFileError
-from frcnn_core.structures import Detections
 from frcnn_onnx import session as onnx_session
 from frcnn_tensorrt import device, engine, files, session
 from frcnn_tensorrt.engine import Settings
@@ -37,23 +36,6 @@ def test_a_batch_larger_than_the_profile_is_cut_into_pieces(built, tensorrt, sma
         )
     assert answer.proposals is None
     assert tensorrt.memory.batches == 2 * 3  # two outputs of batches of 2, 2 and 1
-
-
-def test_a_batch_smaller_than_the_profile_is_filled_up():
-    seen = []
-
-    def run(images, sizes):
-        seen.append(len(images))
-        assert len(sizes) == len(images)
-        values = images.reshape(len(images), 1)
-        return Detections(values, values, values, values[:, 0], None)
-
-    answer = session.in_pieces(
-        run, np.arange(1.0, 6.0).reshape(5, 1), np.zeros((5, 2)), least=3, most=4
-    )
-    assert seen == [4, 3]
-    assert answer.boxes.tolist() == [[1], [2], [3], [4], [5]]
-    assert answer.counts.tolist() == [1, 2, 3, 4, 5]
 
 
 def test_memory_is_taken_once_for_batches_of_one_size(built, tensorrt):

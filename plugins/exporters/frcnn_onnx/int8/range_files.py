@@ -22,24 +22,38 @@ TENSORRT = "8.6.1"
 itself and does not call that deprecated."""
 
 
-def files(output: Path, options: Int8Options) -> list[Path]:
-    """What ``write_ranges`` will write."""
-    cache = options.cal_cache_file or output.parent / "cal.bin"
-    return [Path(cache)] + ([Path(options.cal_json_file)] if options.cal_json_file else [])
+def files(output: Path, options: Int8Options, *, always: bool = True) -> list[Path]:
+    """What ``write_ranges`` writes.
+
+    Args:
+        always: the calibration cache is written whether or not it is asked for, as the
+            documentation has it.
+    """
+    return [path for path in _places(output, options, always) if path]
 
 
-def write_ranges(output: Path, options: Int8Options, ranges: Mapping[str, float]) -> list[Path]:
+def write_ranges(
+    output: Path, options: Int8Options, ranges: Mapping[str, float], *, always: bool = True
+) -> list[Path]:
     """Write the calibration cache, and the JSON file if one is asked for.
 
     Args:
         output: the exported model.
         ranges: by tensor, in the order that data flows.
+        always: see ``files``.
     """
-    paths = files(output, options)
-    write_whole(paths[0], cache_text(ranges))
-    if len(paths) > 1:
-        write_whole(paths[1], json.dumps({"tensor_scales": dict(ranges)}, indent=2) + "\n")
-    return paths
+    cache, as_json = _places(output, options, always)
+    if cache:
+        write_whole(cache, cache_text(ranges))
+    if as_json:
+        write_whole(as_json, json.dumps({"tensor_scales": dict(ranges)}, indent=2) + "\n")
+    return files(output, options, always=always)
+
+
+def _places(output: Path, options: Int8Options, always: bool) -> tuple[Path | None, Path | None]:
+    """Of the cache and of the JSON file; None for one that is not written."""
+    beside = output.parent / "cal.bin" if always else None
+    return options.cal_cache_file or beside, options.cal_json_file
 
 
 def cache_text(ranges: Mapping[str, float], version: str | None = None) -> str:
