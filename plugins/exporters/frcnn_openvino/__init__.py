@@ -1,6 +1,7 @@
 """OpenVINO's intermediate representation, for Intel's processors."""
 
 from frcnn_core import Exporter, hookimpl
+from frcnn_core.errors import FrcnnError
 from frcnn_openvino.options import OpenVinoOptions
 
 
@@ -19,6 +20,11 @@ class OpenVino(Exporter):
         )
 
     def writes(self, output, options):
+        if output.suffix == ".bin":
+            raise FrcnnError(
+                f"{output}: the weights of a graph in OpenVINO are its neighbour in .bin. Give the "
+                f"graph's name: -o {output.with_suffix('.xml')}"
+            )
         written = [output, output.with_suffix(".bin")]
         if options.data_type == "int8":
             from frcnn_onnx import int8

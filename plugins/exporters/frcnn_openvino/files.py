@@ -58,9 +58,13 @@ def write(
 
 def _save(graph: openvino.Model, output: Path, weights: Path) -> None:
     with whole(output) as xml, whole(weights) as binary:
-        beside = xml.with_suffix(".bin")
+        # OpenVINO writes only to names in .xml; it reads any.
+        partial = xml.with_name(f"{xml.name}.xml")
+        beside = partial.with_suffix(".bin")
         try:
-            openvino.save_model(graph, str(xml), compress_to_fp16=False)
+            openvino.save_model(graph, str(partial), compress_to_fp16=False)
+            os.replace(partial, xml)
             os.replace(beside, binary)
         finally:
+            partial.unlink(missing_ok=True)
             beside.unlink(missing_ok=True)

@@ -170,6 +170,19 @@ def test_the_xml_names_classes_and_preprocessing_in_its_rt_info(model, tmp_path)
     assert runtime.settings == SETTINGS
 
 
+def test_a_file_of_any_name_runs(model, tmp_path):
+    path = tmp_path / "detector.openvino"
+    OpenVino().export(model, path, settings=SETTINGS, options=OpenVinoOptions())
+    assert {p.name for p in tmp_path.iterdir()} == {"detector.openvino", "detector.bin"}
+    assert OpenVino().recognises(path)
+    compare(path, model, pictures())
+
+
+def test_the_name_of_its_weights_is_refused_for_the_graph(model, tmp_path):
+    with pytest.raises(FrcnnError, match=r"-o .*detector\.xml"):
+        OpenVino().writes(tmp_path / "detector.bin", OpenVinoOptions())
+
+
 def test_weights_that_are_there_already_are_not_replaced(model, tmp_path):
     tmp_path.joinpath("model.bin").write_text("mine")
     with pytest.raises(FrcnnError, match=r"model\.bin exists\. Give another name"):
