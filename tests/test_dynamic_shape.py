@@ -357,4 +357,5 @@ def test_every_backbone_is_known(component, config):
 def test_with_every_backbone_no_image_depends_on_the_others(component, config):
     detector = precise(drawn(component, **config))
     assert_detects_the_same(detector, batch_of(SIZES[:3], fill=np.nan))
-    assert_learns_the_same(detector, batch_of(SIZES[:3]))
+    # Dozens of layers: in batches of other sizes float32 rounds otherwise, googlenet by 1.1e-4.
+    assert_learns_the_same(detector, batch_of(SIZES[:3]), rtol=3e-4)
