@@ -19,6 +19,10 @@ find_python = for p in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
 RUN := $(shell n=1; while [ -e demo/run-$$n ]; do n=$$((n + 1)); done; echo demo/run-$$n)
 FRCNN := $(VENV)/bin/frcnn
 
+# Files go to the processes in the order of their names.  Left alone, xdist begins with those of
+# most tests, so that the trainings come last and one of them keeps a single process busy.
+PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: install horovod test fast bench demo python
 
 install: $(VENV)/installed
@@ -44,10 +48,10 @@ test: install
 	  '*** No Horovod: the tests of several processes will be SKIPPED. See above. ***' '' >&2
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 fast: install
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 bench: install
 	$(VENV)/bin/python -m benchmarks

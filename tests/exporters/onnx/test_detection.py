@@ -4,8 +4,8 @@ import numpy as np
 import onnxruntime
 import pytest
 import tensorflow as tf
-from onnx import helper
 
+from exporters.onnx.added_nodes import model_of
 from frcnn_core import boxes as geometry
 from frcnn_core.anchors import Anchors
 from frcnn_core.detector import DetectionSettings
@@ -21,26 +21,11 @@ ANCHORS = Anchors(scales=(16.0, 32.0), ratios=(1.0, 0.5, 2.0))
 
 def run(graph, results, **inputs):
     """The tensors ``results`` in ONNX Runtime."""
-    names = [f"result_{i}" for i in range(len(results))]
-    for name, result in zip(names, results, strict=True):
-        graph.add("Identity", result, results=[name])
-    proto = helper.make_graph(
-        graph.nodes,
-        "test",
-        [
-            helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
-            )
-            for name, value in inputs.items()
-        ],
-        [helper.make_empty_tensor_value_info(name) for name in names],
-        graph.initializers,
-    )
-    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = model_of(graph, results, inputs)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    return session.run(names, inputs)
+    return session.run(None, inputs)
 
 
 def proposed(logits, deltas, settings, limits=LIMITS, **inputs):

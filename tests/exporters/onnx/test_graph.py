@@ -3,26 +3,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from exporters.onnx.added_nodes import model_of
 from frcnn_onnx.graph import Graph
 
 
 def run(graph, result, **inputs):
     """What the tensor ``result`` is for the given inputs, by ONNX's own evaluator."""
-    graph.add("Identity", result, results=["result"])
-    proto = helper.make_graph(
-        graph.nodes,
-        "test",
-        [
-            helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
-            )
-            for name, value in inputs.items()
-        ],
-        [helper.make_empty_tensor_value_info("result")],
-        graph.initializers,
-    )
-    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", 17)])
-    return ReferenceEvaluator(model).run(["result"], inputs)[0]
+    model = model_of(graph, [result], inputs)
+    return ReferenceEvaluator(model).run(None, inputs)[0]
 
 
 def floats(*values):
