@@ -321,6 +321,7 @@ def drawn(component: Backbone, **config):
     anchors = Anchors(scales=(16.0, 32.0), ratios=(1.0,))
     config = BackboneConfig(
         variant=next(iter(component.variants), ""),
+        pool_size=2,  # VGG's first dense layer has 2 million weights per cell, here of 8 bytes
         freeze_bn=True,
         options=parse(component.Options, {}, where="options"),
         **config,
@@ -357,5 +358,5 @@ def test_every_backbone_is_known(component, config):
 def test_with_every_backbone_no_image_depends_on_the_others(component, config):
     detector = precise(drawn(component, **config))
     assert_detects_the_same(detector, batch_of(SIZES[:3], fill=np.nan))
-    # Dozens of layers: in batches of other sizes float32 rounds otherwise, googlenet by 1.1e-4.
+    # In batches of other sizes crops, which are float32, round otherwise: googlenet by 1.1e-4.
     assert_learns_the_same(detector, batch_of(SIZES[:3]), rtol=3e-4)
