@@ -128,7 +128,14 @@ def tiny_model():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def memory_is_given_back():
-    """TensorFlow's functions refer to themselves and to their weights, gigabytes in a whole run."""
+def as_in_a_new_process():
+    """A file of tests leaves neither memory nor settings of TensorFlow to the next one.
+
+    TensorFlow's functions refer to themselves and to their weights, gigabytes in a whole run.  A
+    training that ran in this process has set that TensorFlow adds up in order, and so other
+    operations are built, for the losses among others.
+    """
     yield
     gc.collect()
+    if config := sys.modules.get("tensorflow.python.framework.config"):
+        config.disable_op_determinism()
