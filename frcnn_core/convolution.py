@@ -75,36 +75,33 @@ def _filter_gradient(images: tf.Tensor, upstream: tf.Tensor, shape: tf.TensorSha
         images, upstream = tf.reshape(images, [-1, channels]), tf.reshape(upstream, [-1, filters])
         return tf.reshape(tf.matmul(images, upstream, transpose_a=True), shape)
     height, width = images.shape[1:3]
-    num_images = tf.shape(images)[0]
-    # With cells outermost, what a tap joins are ranges of rows: nothing is copied or padded.
-    images = tf.reshape(tf.transpose(images, [1, 2, 0, 3]), [-1, channels])
-    upstream = tf.reshape(tf.transpose(upstream, [1, 2, 0, 3]), [-1, filters])
+    num_cells = height * width
+    # With cells outermost, what a tap joins are two ranges of cells: nothing is copied or padded.
+    images = tf.reshape(tf.transpose(images, [1, 2, 0, 3]), [num_cells, -1, channels])
+    upstream = tf.transpose(upstream, [1, 2, 0, 3])
+    reach = range(-(size // 2), size // 2 + 1)
+    # A range runs from one row into the next: without what lies beyond the border of its own.
+    within = {dx: _without_border(upstream, dx, (num_cells, filters)) for dx in reach}
 
-    def product(cell: int, num_cells: int, shift: int) -> tf.Tensor:
-        """Of consecutive cells of the upstream gradient with those ``shift`` cells further on."""
-        first, last = cell * num_images, (cell + num_cells) * num_images
-        beyond = shift * num_images
+    def product(dy: int, dx: int) -> tf.Tensor:
+        shift = dy * width + dx
+        first, count = max(0, -shift), num_cells - abs(shift)
+        shifted = tf.slice(images, [first + shift, 0, 0], [count, -1, -1])
+        own = tf.slice(within[dx], [first, 0, 0], [count, -1, -1])
         return tf.matmul(
-            images[first + beyond : last + beyond], upstream[first:last], transpose_a=True
+            tf.reshape(shifted, [-1, channels]), tf.reshape(own, [-1, filters]), transpose_a=True
         )
 
-    reach = range(-(size // 2), size // 2 + 1)
-    taps = [
-        tf.add_n([product(*run, dy * width + dx) for run in _runs(dy, dx, height, width)])
-        for dy in reach
-        for dx in reach
-    ]
-    return tf.reshape(tf.stack(taps), shape)
+    return tf.reshape(tf.stack([product(dy, dx) for dy in reach for dx in reach]), shape)
 
 
-def _runs(dy: int, dx: int, height: int, width: int) -> list[tuple[int, int]]:
-    """Where a map overlaps itself shifted by (dy, dx): first cell and length of each run of cells
-    that follow each other row by row."""
-    top, bottom = max(0, -dy), min(height, height - dy)
-    left, right = max(0, -dx), min(width, width - dx)
-    if dx == 0:  # whole rows, each of which follows the one before
-        return [(top * width, (bottom - top) * width)]
-    return [(y * width + left, right - left) for y in range(top, bottom)]
+def _without_border(maps: tf.Tensor, dx: int, shape: tuple[int, int]) -> tf.Tensor:
+    """Maps (h, w, B, C) as (h w, B, C), with 0 where column x + dx would be beyond the border."""
+    (width, num_cells, channels) = maps.shape[1], *shape
+    inside = [0 <= x + dx < width for x in range(width)]
+    if not all(inside):
+        maps *= tf.reshape(tf.cast(inside, maps.dtype), [width, 1, 1])
+    return tf.reshape(maps, [num_cells, -1, channels])
 
 
 def _is_small(images, kernel, *, strides, padding, dilations) -> bool:

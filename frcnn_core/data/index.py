@@ -163,6 +163,7 @@ def _scan(path: Path) -> RecordIndex:
     """Read every record once, without its image."""
     import tensorflow as tf
 
+    @tf.autograph.experimental.do_not_convert
     def facts(serialized):
         return tf.strings.length(serialized), records.parse(serialized)
 

@@ -31,6 +31,10 @@ from frcnn_core.structures import Batch
 _NOT_FOR_PEOPLE = re.compile(r"{{.*?}}|\[Op:.*")
 """What TensorFlow adds to its messages."""
 
+_as_written = tf.autograph.experimental.do_not_convert
+"""For functions of tf.data, whose choices are ``tf.cond``s: to look in them and in all they call
+for Python's would take longer than to build them."""
+
 
 class Batches:
     """An iterable of ``Batch`` that goes on without bad images, and names them.
@@ -310,6 +314,7 @@ def _batches(
         where = tuple(column[first * batch_size :].astype(np.int64) for column in columns)
         return tf.data.Dataset.from_tensor_slices(where).flat_map(read)
 
+    @_as_written
     def read(place, file, offset):
         name, folder, extension = tf.unstack(file_table[file])
         # There is no op that reads a record.  A dataset inside of the parallel map would do, but
@@ -321,13 +326,15 @@ def _batches(
             byte_offsets=offset,
         )
         rest = tf.data.experimental.from_variant(variant, tf.TensorSpec((), tf.string))
-        return rest.take(1).map(lambda record: (place, folder, extension, record))
+        return rest.take(1).map(_as_written(lambda record: (place, folder, extension, record)))
 
+    @_as_written
     def described(place, folder, extension, record):
         labels = records.parse(record)
         ending = tf.where(tf.equal(labels.extension, ""), extension, labels.extension)
         return tf.strings.join([folder, "/", labels.frame_id, ending]), labels
 
+    @_as_written
     def example(left_out, place, folder, extension, record):
         path, labels = described(place, folder, extension, record)
         pixels, present = _decode(path, labels.size, preprocessing, left_out)
