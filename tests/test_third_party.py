@@ -88,7 +88,8 @@ def test_a_new_backbone_passes_its_own_tests_at_once(site, tmp_path):
     assert site.run("-c", command, "plugins", "new", "backbone", "my_net", folder).returncode == 0
     written = sorted(path.name for path in folder.iterdir())
     flags = ["-q", "-p", "no:cacheprovider"]
-    tests = site.run("-m", "pytest", *flags, folder, PYTHONDONTWRITEBYTECODE="1")
+    alone = {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": ""}
+    tests = site.run("-m", "pytest", *flags, folder, **alone)
     assert tests.returncode == 0, tests.stdout
     assert tests.stdout.splitlines()[-1].split()[1] == "passed"
     assert sorted(path.name for path in folder.iterdir()) == written
