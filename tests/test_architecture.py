@@ -24,7 +24,7 @@ FOUNDATIONS = {
 
 LEVELS = (
     # 0: numpy at most.
-    "errors structures files labels label_files scoring original_pixels process",
+    "errors structures files labels label_files scoring original_pixels process cores",
     # 1: what describes a component; neither TensorFlow nor protobuf.
     "__init__ components compatibility hookspecs import_plan int8 label_formats registry "
     "plugins options arch scaffold",

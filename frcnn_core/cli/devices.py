@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 
 import click
 
 from frcnn_core.cli.processes import counted, indices_of
+from frcnn_core.cores import num_cores
 from frcnn_core.errors import FrcnnError
 from frcnn_core.process import Process
 
@@ -91,12 +91,6 @@ def use_own_devices(
         parts = [tf.config.LogicalDeviceConfiguration() for _ in range(devices)]
         tf.config.set_logical_device_configuration(cpu, parts)
     return tuple(f"CPU:{number}" for number in range(devices))
-
-
-def num_cores() -> int:
-    """Of the CPU, that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
-    return len(affinity(0)) if affinity else os.cpucounted() or 1
 
 
 def _share_of_the_cpu(process: Process | None, devices: int, threads: int | None) -> str:

@@ -163,13 +163,16 @@ def _scan(path: Path) -> RecordIndex:
     """Read every record once, without its image."""
     import tensorflow as tf
 
+    from frcnn_core.data.threads import PARALLEL_CALLS, untuned
+
     @tf.autograph.experimental.do_not_convert
     def facts(serialized):
         return tf.strings.length(serialized), records.parse(serialized)
 
     index = RecordIndex()
     numbers: dict[Kind, int] = {}
-    parsed = tf.data.TFRecordDataset(str(path)).map(facts, num_parallel_calls=tf.data.AUTOTUNE)
+    serialized = untuned(tf.data.TFRecordDataset(str(path)))
+    parsed = serialized.map(facts, num_parallel_calls=PARALLEL_CALLS)
     try:
         # Python sees a thousand images at a time: one by one would take minutes for large sets.
         for lengths, chunk in parsed.ragged_batch(1000):
@@ -207,8 +210,10 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     """What is wrong with a record file, and with which record; TensorFlow does not say."""
     import tensorflow as tf
 
+    from frcnn_core.data.threads import untuned
+
     try:
-        for number, record in enumerate(tf.data.TFRecordDataset(str(path))):
+        for number, record in enumerate(untuned(tf.data.TFRecordDataset(str(path)))):
             try:
                 records.from_example(record.numpy())
             except DataError as problem:

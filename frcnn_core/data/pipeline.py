@@ -25,6 +25,7 @@ from frcnn_core.data.classes import ClassMap
 from frcnn_core.data.sampling import SamplingMode, epoch_order
 from frcnn_core.data.shards import evaluation_places, training_places
 from frcnn_core.data.sources import DIFFICULT_OCCLUSION, Source
+from frcnn_core.data.threads import BATCHES_AHEAD, PARALLEL_CALLS, untuned
 from frcnn_core.preprocessing import Preprocessing, canvas
 from frcnn_core.structures import Batch
 
@@ -312,7 +313,7 @@ def _batches(
         """Of (place, path, record), from a batch on."""
         columns = (places, of_file, offset)
         where = tuple(column[first * batch_size :].astype(np.int64) for column in columns)
-        return tf.data.Dataset.from_tensor_slices(where).flat_map(read)
+        return untuned(tf.data.Dataset.from_tensor_slices(where).flat_map(read))
 
     @_as_written
     def read(place, file, offset):
@@ -365,7 +366,7 @@ def _batches(
             found(first)
             .map(
                 partial(example, left_out),
-                num_parallel_calls=tf.data.AUTOTUNE,
+                num_parallel_calls=PARALLEL_CALLS,
                 deterministic=True,
             )
             .padded_batch(
@@ -373,7 +374,7 @@ def _batches(
                 padded_shapes=(shapes, (2,)),
                 padding_values=(Batch(0.0, 0.0, 0.0, 0.0, -1, False, ""), 0),
             )
-            .prefetch(tf.data.AUTOTUNE)
+            .prefetch(BATCHES_AHEAD)
         )
 
     def images(number: int) -> Iterator[tuple[str, Sequence[int]]]:

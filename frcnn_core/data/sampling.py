@@ -107,10 +107,12 @@ def _order_of_a_small_set(sizes: Sequence[int], seed: int, epoch: int) -> np.nda
     """
     import tensorflow as tf
 
+    from frcnn_core.data.threads import untuned
+
     rng = np.random.default_rng((seed, epoch))
     starts = np.cumsum([0, *sizes])[:-1]
     files = np.array([starts, sizes], np.int64).reshape(2, -1).T[rng.permutation(len(sizes))]
-    numbers = (
+    numbers = untuned(
         tf.data.Dataset.from_tensor_slices(files)
         .interleave(
             lambda file: tf.data.Dataset.range(file[0], file[0] + file[1]),

@@ -4,7 +4,8 @@ import click
 import pytest
 import tensorflow as tf
 
-from frcnn_core.cli.devices import add_in_order, num_cores, use_one_gpu, use_own_devices
+from frcnn_core.cli.devices import add_in_order, use_one_gpu, use_own_devices
+from frcnn_core.cores import num_cores
 from frcnn_core.errors import FrcnnError
 from frcnn_core.process import Process
 

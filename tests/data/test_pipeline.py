@@ -506,3 +506,8 @@ def test_photographs_reach_the_network_with_their_cells(tmp_path):
         assert int(tf.reduce_sum(tf.cast(batch.classes[row] >= 0, tf.int32))) == len(objects)
         expected = [[item.y1 / 2, item.x1 / 2, item.y2 / 2, item.x2 / 2] for item in objects]
         np.testing.assert_array_equal(batch.boxes[row, : len(objects)], np.clip(expected, 0, 320))
+
+
+def test_no_pass_waits_for_tf_datas_search_for_better_numbers(plain_source):
+    """Its thread is waited for when an iterator is dropped, and sleeps for up to a minute."""
+    assert epoch_of(plain_source).dataset.options().autotune.enabled is False

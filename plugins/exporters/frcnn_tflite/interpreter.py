@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from frcnn_core.components import Runtime
+from frcnn_core.cores import num_cores
 from frcnn_core.errors import ModelFileError
 from frcnn_core.structures import Detections
 from frcnn_onnx.outputs import cut
@@ -28,7 +28,7 @@ def load(path: Path) -> Runtime:
     """
     described = description.read(path)
     try:
-        interpreter = Interpreter(model_path=str(path), num_threads=_num_cores())
+        interpreter = Interpreter(model_path=str(path), num_threads=num_cores())
         run = interpreter.get_signature_runner("serving_default")
         takes_sizes = SIZES in run.get_input_details()
     except (ValueError, RuntimeError) as error:
@@ -55,11 +55,3 @@ def load(path: Path) -> Runtime:
         knows_sizes=takes_sizes,
         rounds_pixels=described.embedded_preprocessing,
     )
-
-
-def _num_cores() -> int:
-    """Those that this process may run on."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
