@@ -76,12 +76,14 @@ def _filter_gradient(images: tf.Tensor, upstream: tf.Tensor, shape: tf.TensorSha
         return tf.reshape(tf.matmul(images, upstream, transpose_a=True), shape)
     height, width = images.shape[1:3]
     num_cells = height * width
-    # With cells outermost, what a tap joins are two ranges of cells: nothing is copied or padded.
+    # With cells outermost, what a tap joins are two ranges of cells: no shift is a copy.
     images = tf.reshape(tf.transpose(images, [1, 2, 0, 3]), [num_cells, -1, channels])
     upstream = tf.transpose(upstream, [1, 2, 0, 3])
     reach = range(-(size // 2), size // 2 + 1)
     # A range runs from one row into the next: without what lies beyond the border of its own.
-    within = {dx: _without_border(upstream, dx, (num_cells, filters)) for dx in reach}
+    within = {
+        dx: tf.reshape(_without_border(upstream, dx), [num_cells, -1, filters]) for dx in reach
+    }
 
     def product(dy: int, dx: int) -> tf.Tensor:
         shift = dy * width + dx
@@ -95,13 +97,11 @@ def _filter_gradient(images: tf.Tensor, upstream: tf.Tensor, shape: tf.TensorSha
     return tf.reshape(tf.stack([product(dy, dx) for dy in reach for dx in reach]), shape)
 
 
-def _without_border(maps: tf.Tensor, dx: int, shape: tuple[int, int]) -> tf.Tensor:
-    """Maps (h, w, B, C) as (h w, B, C), with 0 where column x + dx would be beyond the border."""
-    (width, num_cells, channels) = maps.shape[1], *shape
+def _without_border(maps: tf.Tensor, dx: int) -> tf.Tensor:
+    """Maps (h, w, B, C) with 0 where column x + dx would be beyond the border."""
+    width = maps.shape[1]
     inside = [0 <= x + dx < width for x in range(width)]
-    if not all(inside):
-        maps *= tf.reshape(tf.cast(inside, maps.dtype), [width, 1, 1])
-    return tf.reshape(maps, [num_cells, -1, channels])
+    return maps if all(inside) else maps * tf.reshape(tf.cast(inside, maps.dtype), [width, 1, 1])
 
 
 def _is_small(images, kernel, *, strides, padding, dilations) -> bool:
