@@ -140,8 +140,8 @@ QUICK_SCALING = ScalingCases(QUICK[0], rounds=1)
 def draw(folder: Path, height: int, width: int, num_images: int) -> None:
     """Draw street scenes into a new folder and convert them to records."""
     from frcnn_core.assemble import conversion_plan
-    from frcnn_core.data.conversion import convert
-    from frcnn_core.plugins import installed
+    from frcnn_core.data import convert
+    from frcnn_core.plugin import installed
     from frcnn_core.sample_data import generate
     from frcnn_core.spec.load import load_dataset_spec
 

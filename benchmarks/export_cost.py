@@ -94,8 +94,9 @@ def _run(program: list[str], log: int) -> tuple[int, int]:
 
 def save(case: Case, path: Path) -> None:
     """Write a model file of a case, with fresh weights.  For a process of its own."""
-    from frcnn_core import archive, assemble
-    from frcnn_core.plugins import installed
+    from frcnn_core import assemble
+    from frcnn_core.model_files import archive
+    from frcnn_core.plugin import installed
 
     model = assemble.new_model(case.spec(path.parent), installed())
     archive.write(path, model.to_archive())

@@ -3,7 +3,7 @@
     python -m benchmarks.export_parity MODELS -e SPEC -i IMAGES
 
 Each model is exported, and both detect in the same images.  Detections are paired and compared by
-``frcnn_core.verification``, as in ``frcnn export verify``.
+``frcnn_core.export.verification``, as in ``frcnn export verify``.
 
 Without MODELS the networks have fresh weights.  They are no detectors: the RoIs of an image have
 nearly equal scores, and which of two boxes suppresses the other is then decided by the last bit.
@@ -107,11 +107,10 @@ def compare(network: str, asked: Asked) -> list[Parity]:
     from benchmarks.exported import exported
     from frcnn_core import assemble
     from frcnn_core.assemble.verification import folder_images
-    from frcnn_core.comparison import Limits
+    from frcnn_core.export import Limits, verify
     from frcnn_core.inference import find_images
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec.load import load, loads
-    from frcnn_core.verification import verify
 
     plugins, spec = installed(), load(Path(asked.spec))
     data = assemble.evaluation_set(spec, plugins)
@@ -197,8 +196,7 @@ def drawing(spec: Any, arch: str) -> Any:
 
 def _calibration(spec: Any, model: Any) -> Any:
     from frcnn_core import assemble
-    from frcnn_core.int8 import Int8Options
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import Int8Options, installed
 
     return assemble.calibration_images(spec, model, Int8Options(data_type="int8"), installed())
 

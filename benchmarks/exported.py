@@ -7,9 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from frcnn_core.components import Runtime
 from frcnn_core.errors import FrcnnError
-from frcnn_core.int8 import CalibrationImages, Int8Options
+from frcnn_core.plugin import CalibrationImages, Int8Options, Runtime
 
 
 class Unavailable(Exception):
@@ -39,7 +38,7 @@ def exported(
         Unavailable: there is no such exporter, it lacks a library or has no such option, or it
             refuses the model.
     """
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     try:
         entry = installed().exporters.entry(format)

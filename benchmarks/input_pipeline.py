@@ -17,10 +17,7 @@ import tensorflow as tf
 
 from benchmarks import machine, measure
 from benchmarks.cases import SIMULATED, Case
-from frcnn_core.data.classes import ClassMap
-from frcnn_core.data.pipeline import training_batches
-from frcnn_core.data.sources import Source, inspect
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.data import ClassMap, Preprocessing, Source, inspect, training_batches
 
 THREADS = (1, 2)
 _SHARDS = 10

@@ -25,7 +25,7 @@ from benchmarks.export_parity import networks
 from benchmarks.processes import alone
 from benchmarks.runtimes import in_turns
 from frcnn_core.files import write_whole
-from frcnn_core.int8 import RangeFinder
+from frcnn_core.plugin.int8 import RangeFinder
 
 FLOAT = "float"
 TRAINED = "trained"
@@ -93,8 +93,7 @@ def measure(network: str, asked: Asked) -> list[Quantized]:
     from benchmarks.exported import exported
     from frcnn_core import assemble
     from frcnn_core.evaluation import evaluate
-    from frcnn_core.int8 import Int8Options
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import Int8Options, installed
     from frcnn_core.quantization import quantization
     from frcnn_core.spec.load import load
 

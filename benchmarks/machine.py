@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from frcnn_core.cores import num_cores
+from frcnn_core.processes import num_cores
 
 CONVOLUTIONS = (
     # batch, height, width, channels, kernel, filters: as they are in a ResNet at 384 x 1248.

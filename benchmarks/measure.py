@@ -15,10 +15,10 @@ import tensorflow as tf
 from benchmarks import machine, stages
 from benchmarks.cases import WARM_UP, Case
 from benchmarks.report import Measurement
-from frcnn_core import assemble, flops
-from frcnn_core.data.pipeline import Batches, evaluation_batches
-from frcnn_core.detector import FasterRCNN
-from frcnn_core.plugins import installed
+from frcnn_core import assemble
+from frcnn_core.data import Batches, evaluation_batches
+from frcnn_core.detector import FasterRCNN, flops
+from frcnn_core.plugin import installed
 from frcnn_core.spec.load import Spec
 from frcnn_core.structures import Batch
 

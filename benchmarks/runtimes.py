@@ -125,8 +125,8 @@ def compare(
     """
     from benchmarks.exported import Unavailable, exported, file_size, first_images
     from frcnn_core import assemble
-    from frcnn_core.data.pipeline import evaluation_batches
-    from frcnn_core.plugins import installed
+    from frcnn_core.data import evaluation_batches
+    from frcnn_core.plugin import installed
 
     spec = case.spec(pictures)
     if model_file:

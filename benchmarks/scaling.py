@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from benchmarks.cases import Case, Layout, ScalingCases
-from frcnn_core.cores import num_cores
+from frcnn_core.processes import num_cores
 
 STEP = "step"
 """What every layout is timed by: the trainer's step on one batch over and over."""

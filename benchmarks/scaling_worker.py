@@ -49,8 +49,9 @@ def run(case, pictures: Path, runs: int, *, threads: int) -> dict | None:
 
     from benchmarks.measure import times
     from benchmarks.scaling import COMPRESSED, COMPRESSED_EXCHANGE, EXCHANGE, STEP, WITHOUT
-    from frcnn_core import assemble, distributed
-    from frcnn_core.plugins import installed
+    from frcnn_core import assemble
+    from frcnn_core.plugin import installed
+    from frcnn_core.processes import distributed
 
     workers = distributed.connect()
     spec = case.spec(pictures)

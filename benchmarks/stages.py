@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from frcnn_core.detector import DetectionSettings, FasterRCNN, TrainingSettings
-from frcnn_core.proposals import propose
+from frcnn_core.detector import DetectionSettings, FasterRCNN, TrainingSettings, propose
 from frcnn_core.structures import Batch
 
 Prefixes = dict[str, Callable[[Batch], object]]

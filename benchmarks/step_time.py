@@ -113,8 +113,9 @@ def step_seconds(
 
 def count(arch: str) -> Network:
     """A network as it is drawn for three classes."""
-    from frcnn_core import assemble, flops
-    from frcnn_core.plugins import installed
+    from frcnn_core import assemble
+    from frcnn_core.detector import flops
+    from frcnn_core.plugin import installed
     from frcnn_core.spec.load import loads
 
     spec = loads(_SPEC.format(arch=arch, height=HEIGHT, width=WIDTH), "model")

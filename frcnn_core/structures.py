@@ -1,9 +1,18 @@
 """The values that travel between modules, with their shapes.
 
-Shape letters are those of ``frcnn_core.components``.  Boxes are float32 ``(y1, x1, y2, x2)``
-with the origin in the top-left corner, continuous coordinates (no +1 anywhere).  Fields named
-``boxes`` are in pixels of the network input in ``Batch``, ``Rois`` and ``Detections`` and in
-pixels of the original image in ``GroundTruth`` and ``ImageDetections``.
+Shape letters used by every docstring in this project:
+
+    B images in a batch        H, W image height and width in pixels
+    h, w feature map size      A    anchors per feature map cell
+    N anchors in an image      G    ground-truth boxes in an image (padded)
+    P proposals in an image    R    RoIs in an image
+    D detections in an image   K    classes, background not counted
+    C channels                 S    side of a pooled RoI in cells
+
+Boxes are float32 ``(y1, x1, y2, x2)`` with the origin in the top-left corner, continuous
+coordinates (no +1 anywhere).  Fields named ``boxes`` are in pixels of the network input in
+``Batch``, ``Proposals`` and ``Detections``, and in pixels of the original image in
+``GroundTruth`` and ``ImageDetections``.
 
 Imports nothing: the same tuples hold TensorFlow tensors inside the graph and numpy arrays
 outside of it.

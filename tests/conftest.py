@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from frcnn_core.plugins import Plugins
+from frcnn_core.plugin.discovery import Plugins
 
 # TensorFlow's own allocator on a CPU returns nothing to the system: each of two workers ended with
 # 10 GB.  With the system's, test_vgg.py ends with 0.9 GB in place of 2.7.  TensorFlow reads this
@@ -94,10 +94,10 @@ def tiny_model():
     """A ``Model`` of two classes and 32 x 48 pixels with a few random layers, no backbone's."""
     import keras
 
-    from frcnn_core.anchors import Anchors
-    from frcnn_core.detector import FasterRCNN
-    from frcnn_core.model import Model
-    from frcnn_core.preprocessing import Preprocessing
+    from frcnn_core.data.preprocessing import Preprocessing
+    from frcnn_core.detector.anchors import Anchors
+    from frcnn_core.detector.faster_rcnn import FasterRCNN
+    from frcnn_core.model_files.model import Model
 
     keras.utils.set_random_seed(1)
     spread = keras.initializers.RandomNormal(stddev=0.05)

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from frcnn_core.distributed import LARGE, connect
 from frcnn_core.errors import DataError, WorkerLost
+from frcnn_core.processes.distributed import LARGE, connect
 
 
 def averages(workers):

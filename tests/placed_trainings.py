@@ -21,10 +21,12 @@ import tensorflow as tf
 import toy
 from tensorflow.python.eager import context  # nothing public tells where operations ended up
 
-from frcnn_core import archive, assemble, placement, precision
-from frcnn_core.detector import DetectionSettings
+from frcnn_core import assemble
+from frcnn_core.detector import placement, precision
+from frcnn_core.detector.settings import DetectionSettings
+from frcnn_core.model_files import archive
 from frcnn_core.spec.load import loads
-from frcnn_core.training import Trainer
+from frcnn_core.training.trainer import Trainer
 
 ONE, TWO = ("CPU:0", "CPU:0"), ("CPU:0", "CPU:1")
 FRACTIONS = (0.3, 0.7)

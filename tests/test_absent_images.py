@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 import toy
 
-from frcnn_core.detector import DetectionSettings, FasterRCNN, TrainingSettings
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.detector.settings import DetectionSettings, TrainingSettings
 from frcnn_core.structures import Batch
 
 SETTINGS = TrainingSettings(

@@ -125,7 +125,7 @@ def test_imports_go_round_in_no_circle():
 
 def test_two_modules_know_horovod():
     found = {by_path(path) for path in modules() if "horovod" in packages(imported(path))}
-    assert found == {"frcnn_core/cli/launcher.py", "frcnn_core/distributed.py"}
+    assert found == {"frcnn_core/cli/launcher.py", "frcnn_core/processes/distributed.py"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=by_path)

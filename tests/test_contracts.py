@@ -9,7 +9,7 @@ from itertools import chain
 
 import pytest
 
-from frcnn_core.plugins import KINDS, installed
+from frcnn_core.plugin.discovery import KINDS, installed
 from frcnn_core.testing.suites import suite
 
 SECOND = {"resnet": "50"}

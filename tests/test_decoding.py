@@ -14,8 +14,8 @@ from image_bytes import app1, chunk, decoded, encoded, exif_block, picture, png,
 from PIL import Image, ImageOps
 
 from frcnn_core.data import image_files
+from frcnn_core.data.preprocessing import Preprocessing
 from frcnn_core.errors import DataError
-from frcnn_core.preprocessing import Preprocessing
 
 RGB = Preprocessing(8, 8)
 GRAY = Preprocessing(8, 8, channels=1, channel_order="l", means=(0,))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from frcnn_core import components, hookspecs, import_plan, testing
-from frcnn_core.plugins import KINDS
+from frcnn_core import testing
+from frcnn_core.plugin import components, hookspecs, import_plan
+from frcnn_core.plugin.discovery import KINDS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "writing-plugins.md"

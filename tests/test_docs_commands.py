@@ -9,7 +9,7 @@ import click
 import pytest
 
 from frcnn_core.cli import COMMANDS, main
-from frcnn_core.plugins import KINDS, installed
+from frcnn_core.plugin.discovery import KINDS, installed
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from frcnn_core import anchors, boxes, losses, matching, proposals
+from frcnn_core import boxes
 from frcnn_core.data import augment, sources
-from frcnn_core.scoring import iou
+from frcnn_core.detector import anchors, losses, matching, proposals
+from frcnn_core.evaluation.scoring import iou
 
 PAGE = (Path(__file__).parents[1] / "docs" / "conventions.md").read_text()
 

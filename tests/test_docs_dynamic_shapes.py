@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from frcnn_core import assemble
-from frcnn_core.preprocessing import canvas, dynamic_size
+from frcnn_core.data.preprocessing import dynamic_size
+from frcnn_core.detector.stride import canvas
 from frcnn_core.spec.load import load
 
 ROOT = Path(__file__).parents[1]

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from frcnn_core.detector import DetectionSettings
-from frcnn_core.plugins import installed
+from frcnn_core.detector.settings import DetectionSettings
+from frcnn_core.plugin.discovery import installed
 from frcnn_core.testing.exporter import small_model
 
 PAGE = (Path(__file__).parents[1] / "docs" / "export.md").read_text()

@@ -14,16 +14,18 @@ import toy
 from tensorflow.python.framework import config  # what is public does not switch it off again
 
 from frcnn_core import Backbone
-from frcnn_core.anchors import Anchors
-from frcnn_core.calibration import measure_statistics
-from frcnn_core.detector import DetectionSettings, FasterRCNN, TrainingSettings, draw
-from frcnn_core.layers import BackboneConfig
-from frcnn_core.model import with_precision
-from frcnn_core.options import parse
-from frcnn_core.plugins import installed
-from frcnn_core.preprocessing import canvas
+from frcnn_core.detector.anchors import Anchors
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.detector.layers import BackboneConfig
+from frcnn_core.detector.network import draw
+from frcnn_core.detector.settings import DetectionSettings, TrainingSettings
+from frcnn_core.detector.stride import canvas
+from frcnn_core.model_files.model import with_precision
+from frcnn_core.plugin.discovery import installed
+from frcnn_core.plugin.options import parse
 from frcnn_core.structures import Batch
 from frcnn_core.testing.sketch import sketch
+from frcnn_core.training.statistics import measure_statistics
 
 SIZES = ((40, 100), (91, 33), (64, 64), (63, 96), (9, 120))
 """Of images; one is a multiple of 16, one a pixel short of it, one lower than a cell."""

@@ -49,7 +49,7 @@ def test_pip_installs_it_and_frcnn_plugins_lists_it(run):
 
 def test_an_arch_names_it(run):
     code = (
-        "from frcnn_core.arch import resolve; from frcnn_core.plugins import installed;"
+        "from frcnn_core.plugin import installed, resolve;"
         "print(resolve('tinynet', installed().backbones))"
     )
     assert "frcnn_tinynet.TinyNet object" in run("-c", code)
@@ -57,9 +57,9 @@ def test_an_arch_names_it(run):
 
 def test_hiding_it_leaves_an_error_that_says_so(run):
     code = """
-from frcnn_core.arch import resolve
+from frcnn_core.plugin.arch import resolve
 from frcnn_core.errors import UnknownComponentError
-from frcnn_core.plugins import installed
+from frcnn_core.plugin.discovery import installed
 try:
     resolve("tinynet", installed().backbones)
 except UnknownComponentError as error:
@@ -98,9 +98,10 @@ def test_a_new_backbone_passes_its_own_tests_at_once(site, tmp_path):
 SAVE_AND_OPEN = """
 import sys
 from pathlib import Path
-from frcnn_core import archive, assemble
+from frcnn_core import assemble
+from frcnn_core.model_files import archive
 from frcnn_core.errors import FrcnnError
-from frcnn_core.plugins import Plugins, installed
+from frcnn_core.plugin.discovery import Plugins, installed
 from frcnn_core.spec.load import loads
 spec = loads('''
     random_seed: 1

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import toy
-from processes import TESTS, horovodrun, needs_horovod
+from horovod_runs import TESTS, horovodrun, needs_horovod
 
-from frcnn_core.training import Interrupted
+from frcnn_core.training.trainer import Interrupted
 
 pytestmark = [pytest.mark.slow, needs_horovod]
 

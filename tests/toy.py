@@ -45,7 +45,7 @@ def frcnn_register_backbones():
 
 def plugins():
     """Everything that is installed, and ``toy``."""
-    from frcnn_core.plugins import Plugins
+    from frcnn_core.plugin.discovery import Plugins
 
     toy = EntryPoint(name="toy", value="toy", group="frcnn")
     return Plugins([*entry_points(group="frcnn"), toy])
@@ -59,9 +59,10 @@ def detector(seed: int = 1, precision: str = "float32", **config):
     """
     import keras
 
-    from frcnn_core.anchors import Anchors
-    from frcnn_core.detector import FasterRCNN, draw
-    from frcnn_core.layers import BackboneConfig
+    from frcnn_core.detector.anchors import Anchors
+    from frcnn_core.detector.faster_rcnn import FasterRCNN
+    from frcnn_core.detector.layers import BackboneConfig
+    from frcnn_core.detector.network import draw
 
     keras.utils.set_random_seed(seed)
     anchors = Anchors(scales=(16.0, 32.0), ratios=(1.0,))
@@ -82,8 +83,8 @@ def detector(seed: int = 1, precision: str = "float32", **config):
 
 def model(seed: int = 1, precision: str = "float32", **config):
     """A whole ``Model`` of such a detector."""
-    from frcnn_core.model import Model
-    from frcnn_core.preprocessing import Preprocessing
+    from frcnn_core.data.preprocessing import Preprocessing
+    from frcnn_core.model_files.model import Model
 
     return Model(
         detector=detector(seed, precision, **config),
@@ -217,7 +218,7 @@ def validated_on(folder: Path, name: str) -> str:
 
 def run(made, stop_at: tuple[int, int] | None = None) -> list:
     """The events of a training that ``assemble`` made, stopped after a (epoch, step)."""
-    from frcnn_core.training import StepDone
+    from frcnn_core.training.trainer import StepDone
 
     events = []
     for event in made.trainer.run():

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from frcnn_core.comparison import Comparison, Limits
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector.settings import DetectionSettings
+from frcnn_core.export.comparison import Comparison, Limits
 from frcnn_core.structures import ImageDetections
 
 NAMES = ("car", "dog")

@@ -19,17 +19,12 @@ import numpy as np
 
 from frcnn_core.assemble.data import class_map, sources
 from frcnn_core.assemble.direct import ShowProgress
-from frcnn_core.data import tensorfile
-from frcnn_core.data.bad_images import BadImages
-from frcnn_core.data.pipeline import training_batches
-from frcnn_core.data.sources import Source
+from frcnn_core.data import BadImages, Preprocessing, Source, tensorfile, training_batches
 from frcnn_core.data.tensorfile import Tensorfile
 from frcnn_core.errors import DataError, SpecError
 from frcnn_core.inference import find_images, read_image, stack
-from frcnn_core.int8 import CalibrationImages, Int8Options
-from frcnn_core.model import Model
-from frcnn_core.plugins import Plugins
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import CalibrationImages, Int8Options, Plugins
 from frcnn_core.spec.check import check
 from frcnn_core.spec.load import Spec
 from frcnn_core.spec.problems import refuse

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from frcnn_core import options as component_options
-from frcnn_core.data.conversion import ConversionPlan
-from frcnn_core.data.folders import LabelledFolder
+from frcnn_core.data import ConversionPlan, LabelledFolder, LabelSet
 from frcnn_core.data.sample_modifier import SampleModifier
-from frcnn_core.label_formats import recognise
-from frcnn_core.labels import LabelSet
-from frcnn_core.plugins import Plugins
+from frcnn_core.plugin import Plugins
+from frcnn_core.plugin import options as component_options
+from frcnn_core.plugin.label_formats import recognise
 from frcnn_core.spec import paths
 
 logger = logging.getLogger(__name__)

@@ -8,14 +8,20 @@ from typing import Any
 
 from frcnn_core.assemble.direct import ShowProgress, convert_directly
 from frcnn_core.assemble.values import fields, plain
-from frcnn_core.data.augment import Augmentation
-from frcnn_core.data.bad_images import BadImages
-from frcnn_core.data.classes import ClassMap
-from frcnn_core.data.pipeline import Batches, evaluation_batches
-from frcnn_core.data.sources import RecordSummary, Source, inspect, split_by_fold
+from frcnn_core.data import (
+    Augmentation,
+    BadImages,
+    Batches,
+    ClassMap,
+    Preprocessing,
+    RecordSummary,
+    Source,
+    evaluation_batches,
+    inspect,
+    split_by_fold,
+)
 from frcnn_core.errors import DataError
-from frcnn_core.plugins import Plugins, installed
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.plugin import Plugins, installed
 from frcnn_core.spec import paths
 from frcnn_core.spec.load import Spec
 from frcnn_core.spec.model_pb2 import GRAY_SCALE

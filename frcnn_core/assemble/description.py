@@ -18,21 +18,19 @@ import keras
 import numpy as np
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
-from frcnn_core import archive, flops, graphs
-from frcnn_core.anchors import Anchors
 from frcnn_core.assemble import provenance
 from frcnn_core.assemble.evaluation import rois_per_image
-from frcnn_core.detector import FasterRCNN
+from frcnn_core.data import Preprocessing
+from frcnn_core.detector import Anchors, FasterRCNN, flops, graphs
+from frcnn_core.detector.quantized_layers import FakeQuantize, QuantizedKernel
 from frcnn_core.errors import FrcnnError, ModelFileError
-from frcnn_core.model import PARTS, Provenance, named_variables, provenance_in
-from frcnn_core.plugins import Plugins
-from frcnn_core.preprocessing import Preprocessing
-from frcnn_core.quantized_layers import FakeQuantize, QuantizedKernel
+from frcnn_core.model_files import PARTS, Provenance, archive, named_variables, provenance_in
+from frcnn_core.plugin import Plugins
 
 logger = logging.getLogger(__name__)
 
 BITS = 8
-"""Of everything that ``frcnn_core.quantized_layers`` quantizes."""
+"""Of everything that ``frcnn_core.detector.quantized_layers`` quantizes."""
 
 
 @dataclass(frozen=True)

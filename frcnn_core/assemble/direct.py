@@ -14,10 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from frcnn_core.assemble.conversion import open_labels, partitioning
-from frcnn_core.data.conversion import ConversionPlan, ConversionReport, convert
-from frcnn_core.data.folders import LabelledFolder
+from frcnn_core.data import ConversionPlan, ConversionReport, LabelledFolder, convert
 from frcnn_core.errors import DataError
-from frcnn_core.plugins import Plugins
+from frcnn_core.plugin import Plugins
 from frcnn_core.spec import paths
 from frcnn_core.spec.load import loads_dataset_spec
 

@@ -13,10 +13,10 @@ import tensorflow as tf
 from frcnn_core import weights
 from frcnn_core.assemble.models import new_model
 from frcnn_core.assemble.start import load_pretrained
+from frcnn_core.data import Preprocessing
 from frcnn_core.errors import DataError
-from frcnn_core.inference import SUFFIXES
-from frcnn_core.plugins import Plugins
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.inference.detect import SUFFIXES
+from frcnn_core.plugin import Plugins
 from frcnn_core.spec import paths
 from frcnn_core.spec.load import Spec
 from frcnn_core.weights import fingerprint

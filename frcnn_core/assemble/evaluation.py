@@ -8,14 +8,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from frcnn_core import scoring
 from frcnn_core.assemble.models import one_at_a_time, open_model
 from frcnn_core.assemble.values import chosen, plain
-from frcnn_core.components import Accumulator, Metric, Runtime
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.errors import FrcnnError, PluginError, SpecError
-from frcnn_core.model import Model
-from frcnn_core.plugins import Plugins
+from frcnn_core.evaluation import scoring
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import Accumulator, Metric, Plugins, Runtime
 from frcnn_core.spec.load import Spec, loads
 from frcnn_core.structures import Detections
 

@@ -6,17 +6,13 @@ from pathlib import Path
 
 import keras
 
-from frcnn_core import arch, archive, options
-from frcnn_core.anchors import Anchors
 from frcnn_core.assemble import provenance
 from frcnn_core.assemble.data import class_map, preprocessing
 from frcnn_core.assemble.values import plain
-from frcnn_core.components import Backbone
-from frcnn_core.detector import FasterRCNN, draw
+from frcnn_core.detector import Anchors, BackboneConfig, FasterRCNN, draw
 from frcnn_core.errors import SpecError
-from frcnn_core.layers import BackboneConfig
-from frcnn_core.model import Model, provenance_in
-from frcnn_core.plugins import Plugins
+from frcnn_core.model_files import Model, archive, provenance_in
+from frcnn_core.plugin import Backbone, Plugins, arch, options
 from frcnn_core.quantization import quantize
 from frcnn_core.spec.load import Spec
 from frcnn_core.spec.training_pb2 import RegularizerConfig

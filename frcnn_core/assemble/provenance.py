@@ -6,11 +6,9 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from frcnn_core.components import Backbone
 from frcnn_core.errors import UnknownComponentError
-from frcnn_core.hookspecs import PROJECT
-from frcnn_core.model import Provenance
-from frcnn_core.plugins import Plugins, name_and_version
+from frcnn_core.model_files import Provenance
+from frcnn_core.plugin import PROJECT, Backbone, Plugins, name_and_version
 
 logger = logging.getLogger(__name__)
 

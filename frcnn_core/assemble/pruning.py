@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from frcnn_core import flops
 from frcnn_core.assemble.evaluation import rois_per_image
 from frcnn_core.assemble.models import open_model
-from frcnn_core.model import Model
-from frcnn_core.plugins import Plugins
+from frcnn_core.detector import flops
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import Plugins
 from frcnn_core.pruning import ChannelGroup, Criterion, Plan, check_layer_names, prune
 from frcnn_core.pruning.scores import layer_at
 
@@ -23,7 +23,7 @@ class Size:
     parameters: int
     """Of all three parts, statistics included."""
     operations: int
-    """Floating-point operations of one detection, see ``frcnn_core.flops``."""
+    """Floating-point operations of one detection, see ``frcnn_core.detector.flops``."""
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,11 @@ from typing import Any
 
 import keras
 
-from frcnn_core import arch
 from frcnn_core.assemble.models import backbone, new_model
-from frcnn_core.components import Backbone
-from frcnn_core.detector import FasterRCNN
+from frcnn_core.detector import BackboneConfig, FasterRCNN
 from frcnn_core.errors import SpecError
-from frcnn_core.layers import BackboneConfig
-from frcnn_core.model import PARTS, Model, named_variables, with_precision
-from frcnn_core.plugins import Plugins
+from frcnn_core.model_files import PARTS, Model, named_variables, with_precision
+from frcnn_core.plugin import Backbone, Plugins, arch
 from frcnn_core.spec.load import Spec, loads
 
 _NUMBERS_OF_CHANNELS = ("filters", "units")

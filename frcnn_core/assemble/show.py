@@ -13,13 +13,17 @@ import numpy as np
 from frcnn_core.assemble.data import augmentation, sources, validation_sources
 from frcnn_core.assemble.direct import ShowProgress
 from frcnn_core.assemble.survey import network_view
-from frcnn_core.data.bad_images import BadImages
+from frcnn_core.data import (
+    BadImages,
+    Batches,
+    Preprocessing,
+    Source,
+    evaluation_batches,
+    training_batches,
+)
 from frcnn_core.data.excerpt import excerpt
-from frcnn_core.data.pipeline import Batches, evaluation_batches, training_batches
-from frcnn_core.data.sources import Source
 from frcnn_core.errors import DataError, SpecError
-from frcnn_core.plugins import Plugins
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.plugin import Plugins
 from frcnn_core.spec.check import check
 from frcnn_core.spec.load import Spec
 from frcnn_core.spec.problems import Problem, refuse

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from frcnn_core import archive, options, weights
+from frcnn_core import weights
 from frcnn_core.assemble.data import class_map, preprocessing
 from frcnn_core.assemble.models import (
     anchors,
@@ -20,8 +20,8 @@ from frcnn_core.assemble.models import (
 )
 from frcnn_core.assemble.retrain import retrained
 from frcnn_core.errors import ModelFileError, SpecError
-from frcnn_core.model import Model
-from frcnn_core.plugins import Plugins
+from frcnn_core.model_files import Model, archive
+from frcnn_core.plugin import Plugins, options
 from frcnn_core.quantization import quantization
 from frcnn_core.spec import paths
 from frcnn_core.spec.load import Spec

@@ -10,16 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from frcnn_core.anchors import Anchors
 from frcnn_core.assemble.conversion import conversion_plan
 from frcnn_core.assemble.data import augmentation, class_map, preprocessing
 from frcnn_core.assemble.direct import direct_plan
 from frcnn_core.assemble.values import plain
-from frcnn_core.data import conversion
-from frcnn_core.data.conversion import ConversionPlan
-from frcnn_core.data.sources import Source, split_by_fold
+from frcnn_core.data import ConversionPlan, Source, conversion, split_by_fold
+from frcnn_core.detector import Anchors
 from frcnn_core.errors import DataError
-from frcnn_core.plugins import Plugins
+from frcnn_core.plugin import Plugins
 from frcnn_core.spec import paths
 from frcnn_core.spec.check import check, require_dataset_spec
 from frcnn_core.spec.load import Spec

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from frcnn_core import calibration, drawing, options, placement, precision, weights
+from frcnn_core import weights
 from frcnn_core.assemble import provenance
 from frcnn_core.assemble.data import (
     EvaluationSet,
@@ -28,26 +28,31 @@ from frcnn_core.assemble.evaluation import accumulators, detect_function, detect
 from frcnn_core.assemble.models import backbone
 from frcnn_core.assemble.start import start
 from frcnn_core.assemble.values import choice, chosen, plain
-from frcnn_core.checkpoints import Checkpoints, Naming
-from frcnn_core.data.augment import Augmentation
-from frcnn_core.data.bad_images import BadImages
-from frcnn_core.data.classes import ClassMap
-from frcnn_core.data.pipeline import Batches, training_batches
+from frcnn_core.data import (
+    Augmentation,
+    BadImages,
+    Batches,
+    ClassMap,
+    Preprocessing,
+    RecordSummary,
+    Source,
+    inspect,
+    training_batches,
+)
 from frcnn_core.data.sampling import SamplingMode
 from frcnn_core.data.shards import num_batches
-from frcnn_core.data.sources import RecordSummary, Source, inspect, warn_of_losses
-from frcnn_core.detector import FasterRCNN, TrainingSettings
-from frcnn_core.distributed import ALONE, Workers
+from frcnn_core.data.sources import warn_of_losses
+from frcnn_core.detector import FasterRCNN, TrainingSettings, placement, precision
 from frcnn_core.errors import SpecError
 from frcnn_core.evaluation import EvaluationReport, evaluate
-from frcnn_core.inference import infer
-from frcnn_core.model import Model, Provenance, restore_optimizer
-from frcnn_core.plugins import Plugins
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.inference import drawing, infer
+from frcnn_core.model_files import Checkpoints, Model, Naming, Provenance, restore_optimizer
+from frcnn_core.plugin import Plugins, options
+from frcnn_core.processes import ALONE, Workers
 from frcnn_core.spec.load import Spec
 from frcnn_core.structures import ImageDetections
-from frcnn_core.training import EarlyStopping, Progress, Trainer
-from frcnn_core.training_log import Visualizer
+from frcnn_core.training import EarlyStopping, Progress, Trainer, Visualizer
+from frcnn_core.training import statistics as calibration
 
 logger = logging.getLogger(__name__)
 

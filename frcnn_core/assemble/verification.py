@@ -13,14 +13,11 @@ import numpy as np
 from frcnn_core.assemble.data import EvaluationSet
 from frcnn_core.assemble.evaluation import detect_function, open_runtime
 from frcnn_core.assemble.models import open_model
-from frcnn_core.components import Exporter, LayerCost, Runtime
-from frcnn_core.data.bad_images import BadImages
+from frcnn_core.data import BadImages, Preprocessing
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.errors import DataError, ModelFileError
 from frcnn_core.inference import InputImage, Skipped, read_image, stack
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.plugins import Plugins
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.plugin import CalibrationImages, Exporter, LayerCost, Plugins, Runtime
 from frcnn_core.structures import Batch, Detections
 
 

@@ -16,7 +16,7 @@ class Kitti(LabelFormat):
 
     def open(self, labels, options):
         from frcnn_core.data import kitti
-        from frcnn_core.label_files import LabelFiles, decode
+        from frcnn_core.data.label_files import LabelFiles, decode
 
         class KittiLabels(LabelFiles):
             suffix = ".txt"
@@ -27,8 +27,7 @@ class Kitti(LabelFormat):
         return KittiLabels(labels)
 
     def write(self, images, output, options):
-        from frcnn_core import label_files
-        from frcnn_core.data import kitti
+        from frcnn_core.data import kitti, label_files
 
         images = list(images)
         label_files.refuse_crowds(images, "KITTI labels")
@@ -38,7 +37,7 @@ class Kitti(LabelFormat):
 
     def recognises(self, labels):
         from frcnn_core.data import kitti
-        from frcnn_core.label_files import sample
+        from frcnn_core.data.label_files import sample
 
         return any(map(kitti.looks_like, sample(labels, ".txt")))
 

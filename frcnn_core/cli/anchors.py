@@ -31,7 +31,7 @@ def suggest(experiment_spec, json_file, overwrite) -> None:
     data = surveying.data_of(None, experiment_spec)
     data.require_sources()
     from frcnn_core.assemble.survey import anchor_settings
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec.load import load
     from frcnn_core.survey.anchor_report import report_on
     from frcnn_core.survey.objects import gather

@@ -144,7 +144,7 @@ def convert(model: Path, check: bool, **given: Any) -> None:
     The flags are those of tlt-converter. Run it on the machine whose GPU is to run the engine.
     """
     from frcnn_core.cli.terminal import load_tensorflow
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     exporter = installed().exporters.entry("tensorrt", where="frcnn convert").component
     if given["cache"] is None and Path("cal.bin").exists():

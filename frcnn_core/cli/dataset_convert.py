@@ -10,7 +10,7 @@ import click
 from frcnn_core.cli import options
 
 if TYPE_CHECKING:
-    from frcnn_core.data.conversion import ConversionReport
+    from frcnn_core.data import ConversionReport
 
 
 @click.command()
@@ -60,7 +60,7 @@ def dataset_convert(
     """
     from frcnn_core.cli import terminal
     from frcnn_core.cli.progress import progress_of
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec.check import require_dataset_spec
     from frcnn_core.spec.load import load_dataset_spec
 
@@ -69,7 +69,7 @@ def dataset_convert(
         click.secho(f"Warning: {problem}", fg="yellow", err=True)
     terminal.load_tensorflow()
     from frcnn_core.assemble import conversion_plan
-    from frcnn_core.data.conversion import convert
+    from frcnn_core.data import convert
 
     plan = conversion_plan(spec.message, installed(), output, validation_fold)
     with progress_of("Reading") as progress:

@@ -10,8 +10,8 @@ import click
 from frcnn_core.cli import options
 
 if TYPE_CHECKING:
-    from frcnn_core.components import LabelFormat
-    from frcnn_core.data.label_conversion import LabelConversion
+    from frcnn_core.data import LabelConversion
+    from frcnn_core.plugin import LabelFormat
 
 
 @click.command("labels")
@@ -71,10 +71,10 @@ def labels(
     --kind label_format` lists the formats.
     """
     from frcnn_core.cli.progress import progress_of
-    from frcnn_core.data.label_conversion import convert_labels
-    from frcnn_core.label_files import refuse_existing
-    from frcnn_core.label_formats import recognise
-    from frcnn_core.plugins import installed
+    from frcnn_core.data import convert_labels
+    from frcnn_core.data.label_files import refuse_existing
+    from frcnn_core.plugin import installed
+    from frcnn_core.plugin.label_formats import recognise
 
     formats = installed().label_formats
     refuse_existing(output)
@@ -85,13 +85,18 @@ def labels(
     opened = reader.open(labels, given)
     with progress_of("Reading") as progress:
         report = convert_labels(
-            images, opened, writer, wanted, output, skip_crowds=skip_crowds, progress=progress
+            images,
+            opened,
+            lambda read, output: writer.write(read, output, wanted),
+            output,
+            skip_crowds=skip_crowds,
+            progress=progress,
         )
     _show(report, reader.name, writer.name, output)
 
 
 def _options(component: LabelFormat, pairs: tuple[str, ...], flag: str) -> Any:
-    from frcnn_core.options import parse
+    from frcnn_core.plugin.options import parse
 
     for pair in pairs:
         if "=" not in pair:

@@ -90,7 +90,7 @@ def show(
     load_tensorflow()
     from frcnn_core.assemble.show import require_shown, seen_by_network
     from frcnn_core.cli.progress import progress_of
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec.load import load
 
     spec, plugins = load(experiment_spec), installed()
@@ -109,10 +109,9 @@ def show(
 
 def _write(seen: list[Seen], spec, output: Path, *, only_sheet: bool) -> None:
     """The pictures, and a sheet: a row for each image that is augmented, else rows of four."""
-    from frcnn_core.assemble.data import class_map
-    from frcnn_core.contact_sheet import contact_sheet
-    from frcnn_core.drawing import draw_ground_truth
+    from frcnn_core.assemble import class_map
     from frcnn_core.files import whole
+    from frcnn_core.inference import contact_sheet, draw_ground_truth
 
     def save(picture, name: str) -> None:
         with whole(output / name) as temporary:

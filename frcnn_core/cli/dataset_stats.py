@@ -64,7 +64,7 @@ def _write_page(table, view, dataset_spec, experiment_spec, html_file: Path) -> 
 
     anchors = None
     if experiment_spec is not None:
-        from frcnn_core.anchors import Anchors
+        from frcnn_core.detector import Anchors
         from frcnn_core.spec.load import load
 
         config = load(experiment_spec).message.model_config.anchor_box_config

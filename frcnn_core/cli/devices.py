@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import click
 
 from frcnn_core.cli.processes import counted, indices_of
-from frcnn_core.cores import num_cores
 from frcnn_core.errors import FrcnnError
-from frcnn_core.process import Process
+from frcnn_core.processes import Process, num_cores
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,8 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from frcnn_core.comparison import Unpaired
-    from frcnn_core.components import LayerCost
-    from frcnn_core.verification import VerificationReport
+    from frcnn_core.export import Unpaired, VerificationReport
+    from frcnn_core.plugin import LayerCost
 
 WIDE = 120
 """Columns of a table where output is no terminal."""

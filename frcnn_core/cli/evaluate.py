@@ -67,7 +67,7 @@ def evaluate(
         refuse_existing,
         validation_data,
     )
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec import check, load
 
     spec = load.load(experiment_spec)
@@ -90,7 +90,7 @@ def evaluate(
     opened = open_for(spec, config, path, key, gpu_index)
     from frcnn_core import assemble
     from frcnn_core.cli.progress import progress
-    from frcnn_core.data.bad_images import BadImages
+    from frcnn_core.data import BadImages
     from frcnn_core.evaluation import evaluate as run
 
     data = validation_data(spec, opened.class_names, max_bad)

@@ -61,13 +61,13 @@ class _Formats(click.Group):
     """One subcommand for each installed exporter, and the reserved ones."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        from frcnn_core.plugins import installed
+        from frcnn_core.plugin import installed
 
         names = [entry.component.name for entry in installed().exporters]
         return [*(name for name in names if name not in RESERVED), *RESERVED]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        from frcnn_core.plugins import installed
+        from frcnn_core.plugin import installed
 
         if cmd_name in RESERVED:
             module, attribute = RESERVED[cmd_name].split(":")
@@ -208,7 +208,7 @@ def export(
 
 def _subcommand(exporter) -> click.Command:
     """``frcnn export NAME`` with a flag for each option of the exporter."""
-    from frcnn_core.options import field_types
+    from frcnn_core.plugin.options import field_types
 
     def callback(**given: Any) -> None:
         common, own = _split(given)
@@ -303,7 +303,7 @@ def _chosen(format_name: str | None, output: Path | None, key: str | None):
     Raises:
         FrcnnError: none is named.
     """
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     exporters = installed().exporters
     if format_name:
@@ -336,7 +336,7 @@ def _engine_exporter():
     Raises:
         FrcnnError: it is not installed.
     """
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     return installed().exporters.entry("tensorrt", where="--engine_file")
 
@@ -348,7 +348,7 @@ def _of(given: Mapping[str, Any], exporter, *, but: Collection[str] = ()) -> dic
 
 def _takers(name: str) -> list[str]:
     """Exporters that have an option."""
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     return [entry.component.name for entry in installed().exporters if has_option(entry, name)]
 

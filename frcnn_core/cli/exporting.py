@@ -14,8 +14,7 @@ import click
 from frcnn_core.errors import FrcnnError
 
 if TYPE_CHECKING:
-    from frcnn_core.components import Exporter
-    from frcnn_core.registry import Registered
+    from frcnn_core.plugin import Exporter, Registered
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +72,7 @@ def run(
 
     from frcnn_core.cli.terminal import load_tensorflow
     from frcnn_core.files import set_aside
-    from frcnn_core.status import StatusLog
+    from frcnn_core.training import StatusLog
 
     for one in wanted:
         one.exporter.require()
@@ -114,7 +113,7 @@ def has_option(exporter: Registered[Exporter], name: str) -> bool:
 def _read_spec(path: Path | None, key: str | None) -> tuple[Any, str]:
     """The spec that is given, and the key; a mistake is told before TensorFlow is loaded."""
     from frcnn_core.cli.running import announce
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec import check, load
 
     if path is None:
@@ -130,7 +129,7 @@ def _target(wanted: Wanted, model: Path, key: str) -> _Target:
     Raises:
         FrcnnError: a value is none of its option's.
     """
-    from frcnn_core.options import parse
+    from frcnn_core.plugin.options import parse
 
     exporter, given = wanted.exporter, dict(wanted.given)
     component = exporter.component
@@ -175,7 +174,7 @@ def _replaced(
 
 def _of_int8() -> list[str]:
     """The flags that have no effect without ``--data_type int8``."""
-    from frcnn_core.int8 import Int8Options
+    from frcnn_core.plugin import Int8Options
 
     return [f.name for f in dataclasses.fields(Int8Options) if f.name != "data_type"]
 
@@ -191,7 +190,7 @@ def _open(path: Path, spec: Any, key: str, gpu_index: tuple[int, ...]) -> tuple[
     """The model in a file, the spec that counts, and how detections are to be made."""
     from frcnn_core import assemble
     from frcnn_core.cli.devices import use_one_gpu
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec import load
 
     use_one_gpu(gpu_index)
@@ -210,7 +209,7 @@ def _completed(options: Any, given: Mapping[str, Any], spec: Any) -> Any:
 
 def _calibrates(target: _Target, model: Any) -> bool:
     """Whether ranges of int8 have to be measured for it."""
-    from frcnn_core.int8 import Int8Options
+    from frcnn_core.plugin import Int8Options
 
     return isinstance(target.options, Int8Options) and target.options.calibrates(model)
 
@@ -219,7 +218,7 @@ def _images(targets: Sequence[_Target], wanted: Sequence[Wanted], model: Any, sp
     """What ranges are measured on, or None where none have to be."""
     from frcnn_core import assemble
     from frcnn_core.cli.progress import progress_of
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     measured = [target for target in targets if _calibrates(target, model)]
     if not measured:

@@ -75,7 +75,7 @@ def inference(
     from frcnn_core.cli.running import announce, model_file, open_for
     from frcnn_core.errors import DataError
     from frcnn_core.inference import DetectionWriter, find_images, infer
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec import check, load, paths
 
     spec = load.load(experiment_spec)

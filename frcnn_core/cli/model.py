@@ -53,7 +53,7 @@ def show(
     """
     from frcnn_core.cli.running import refuse_existing
     from frcnn_core.cli.terminal import load_tensorflow
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     if told := _exported(path):
         click.echo(told)
@@ -75,7 +75,7 @@ def show(
 
 def _exported(path: Path) -> str:
     """What to say about a file that an exporter wrote; empty for any other."""
-    from frcnn_core.formats import Format, recognise
+    from frcnn_core.model_files import Format, recognise
 
     more = {
         Format.SAVED_MODEL: f"saved_model_cli show --dir {path} --all shows its signatures.",

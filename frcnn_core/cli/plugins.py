@@ -23,7 +23,7 @@ def plugins(ctx: click.Context, kind: str | None, with_times: bool, as_json: boo
             name = ctx.invoked_subcommand
             raise click.UsageError(f"Give all flags after the command: frcnn plugins {name} ...")
         return
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     found = installed()
     components = [

@@ -45,7 +45,7 @@ def check(
     from importlib.util import find_spec
 
     from frcnn_core.cli import EXIT_USER_ERROR
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     found, entry = installed().entry(name, kind or "")
     fields: dict[str, Any] = {"given": _pairs(given)}
@@ -60,7 +60,7 @@ def check(
         from frcnn_core.cli.terminal import load_tensorflow
 
         load_tensorflow()
-    from frcnn_core import conformance
+    from frcnn_core.plugin import conformance
 
     def suite() -> type:
         from frcnn_core.testing.suites import suite

@@ -39,7 +39,7 @@ def _refuse_taken(name: str) -> None:
     """No plugin of that name may be installed, nor a backbone, nor a module that it would need."""
     from importlib.util import find_spec
 
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.scaffold import module_of
 
     module, found = module_of(name), installed()

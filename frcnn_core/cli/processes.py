@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from frcnn_core.errors import FrcnnError
-from frcnn_core.process import Process
+from frcnn_core.processes import Process
 
 
 @dataclass(frozen=True)

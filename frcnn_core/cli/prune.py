@@ -135,8 +135,8 @@ def prune(
     from contextlib import nullcontext
 
     from frcnn_core.cli.terminal import load_tensorflow
-    from frcnn_core.plugins import installed
-    from frcnn_core.status import StatusLog
+    from frcnn_core.plugin import installed
+    from frcnn_core.training import StatusLog
 
     _check_flags(output_file, pruning_threshold, target_ratio, sweep)
     written = [path for path in (None if sweep else output_file, json_file) if path]
@@ -209,7 +209,7 @@ def _prune(
     key: str,
     json_file: Path | None,
 ) -> None:
-    from frcnn_core import archive
+    from frcnn_core.model_files import archive
 
     pruned = prunable.pruned(threshold)
     archive.write(output, pruned.to_archive(), key)

@@ -13,8 +13,8 @@ from frcnn_core.spec import paths
 
 if TYPE_CHECKING:
     from frcnn_core.assemble import EvaluationSet
-    from frcnn_core.components import Runtime
     from frcnn_core.detector import DetectionSettings
+    from frcnn_core.plugin import Runtime
     from frcnn_core.spec.load import Spec
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def open_for(
     load_tensorflow()
     from frcnn_core import assemble
     from frcnn_core.cli.devices import use_one_gpu
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     use_one_gpu(gpu_index)
     settings = assemble.detection_settings(config)
@@ -91,7 +91,7 @@ def validation_data(spec: Spec, class_names: Sequence[str], max_bad: int) -> Eva
     """
     from frcnn_core import assemble
     from frcnn_core.cli.progress import progress_of
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     data = assemble.evaluation_set(spec, installed(), max_missing=max_bad, progress=progress_of)
     if data is None:

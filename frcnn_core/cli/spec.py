@@ -60,7 +60,7 @@ def show(path: Path) -> None:
 def _problems(read, task: str | None) -> list:
     """What is wrong with a spec of either kind."""
     from frcnn_core.errors import SpecError
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec.check import check as check_experiment
     from frcnn_core.spec.check import check_dataset_spec
     from frcnn_core.spec.dataset_export_pb2 import DatasetExportConfig

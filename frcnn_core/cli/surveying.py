@@ -65,7 +65,7 @@ def data_of(dataset_spec: Path | None, experiment_spec: Path | None) -> Surveyed
 
     terminal.load_tensorflow()
     from frcnn_core.assemble import survey
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec.load import load, load_dataset_spec
 
     if dataset_spec is not None:

@@ -15,7 +15,7 @@ from frcnn_core.cli import options
 if TYPE_CHECKING:
     from frcnn_core.assemble import Training
     from frcnn_core.cli.processes import Layout
-    from frcnn_core.process import Process
+    from frcnn_core.processes import Process
     from frcnn_core.spec.load import Spec
 
 
@@ -69,8 +69,8 @@ def train(
     from frcnn_core.cli import launcher, outcomes, processes
     from frcnn_core.cli.running import announce
     from frcnn_core.errors import SpecError
-    from frcnn_core.plugins import installed
-    from frcnn_core.process import this_process
+    from frcnn_core.plugin import installed
+    from frcnn_core.processes import this_process
     from frcnn_core.spec import check, load
 
     process = this_process(os.environ)
@@ -113,9 +113,9 @@ def train(
 
 def _launch(ctx: click.Context, layout: Layout, spec: Spec, network_interface: str | None) -> int:
     """Train in several processes; the exit code, once the user knows how they ended."""
-    from frcnn_core.checkpoints import Naming, how_to_resume
     from frcnn_core.cli import launcher
-    from frcnn_core.status import StatusLog
+    from frcnn_core.model_files import Naming, how_to_resume
+    from frcnn_core.training import StatusLog
 
     naming = Naming.of(
         arch=spec.message.model_config.arch,
@@ -171,7 +171,7 @@ def _train(
     """
     from frcnn_core.cli import launcher
     from frcnn_core.cli.terminal import load_tensorflow
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
 
     first = process is None or process.rank == 0
     if not first:
@@ -179,10 +179,11 @@ def _train(
     if launcher.LAUNCHED in os.environ:
         launcher.join()
     load_tensorflow()
-    from frcnn_core import assemble, distributed
+    from frcnn_core import assemble
     from frcnn_core.cli.devices import add_in_order, use_own_devices
     from frcnn_core.cli.progress import progress_of
-    from frcnn_core.training_log import TrainingLog
+    from frcnn_core.processes import distributed
+    from frcnn_core.training import TrainingLog
 
     names = use_own_devices(process, gpu_index, devices=parts or 1, threads=threads)
     add_in_order()
@@ -253,8 +254,8 @@ def _introduce(training: Training, *, verbose: bool) -> None:
 
 
 def _run(training: Training, log) -> None:
-    from frcnn_core.checkpoints import how_to_resume
     from frcnn_core.cli.signals import calling
+    from frcnn_core.model_files import how_to_resume
     from frcnn_core.training import EpochDone, Interrupted, StepDone
 
     trainer = training.trainer

@@ -12,9 +12,9 @@ from frcnn_core.cli import options
 
 if TYPE_CHECKING:
     from frcnn_core.assemble.verification import Pair, VerificationImages
-    from frcnn_core.comparison import Limits
-    from frcnn_core.components import LayerCost
-    from frcnn_core.data.bad_images import BadImages
+    from frcnn_core.data import BadImages
+    from frcnn_core.export import Limits
+    from frcnn_core.plugin import LayerCost
     from frcnn_core.spec.load import Spec
 
 DIFFERENT = 1
@@ -115,7 +115,7 @@ def verify(
     from frcnn_core.cli.running import announce, refuse_existing, warn_of_settings
     from frcnn_core.cli.terminal import load_tensorflow
     from frcnn_core.errors import DataError
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec import check, load
 
     spec = load.load(experiment_spec)
@@ -133,8 +133,8 @@ def verify(
     from frcnn_core import assemble
     from frcnn_core.assemble.verification import open_pair
     from frcnn_core.cli.devices import use_one_gpu
-    from frcnn_core.data.bad_images import BadImages
-    from frcnn_core.verification import verify as run
+    from frcnn_core.data import BadImages
+    from frcnn_core.export import verify as run
 
     use_one_gpu(gpu_index)
     settings = assemble.detection_settings(spec.message.inference_config)
@@ -214,8 +214,8 @@ def _limits(precision: str, given: dict[str, float | None], *, labelled: bool) -
     """
     from dataclasses import replace
 
-    from frcnn_core.comparison import Limits
     from frcnn_core.errors import FrcnnError
+    from frcnn_core.export import Limits
 
     names = {"max_box": "box", "max_score": "score", "max_map_loss": "map_loss"}
     found = replace(

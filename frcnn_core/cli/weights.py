@@ -57,10 +57,10 @@ def import_(source: Path, arch: str, output: Path, without_head: bool) -> None:
     torchvision's layout (.pt, .pth, .safetensors), or a Darknet file (.weights).  The result
     computes what the source network did; the command says what the spec has to set for that.
     """
-    from frcnn_core import arch as archs
     from frcnn_core.cli.running import refuse_existing
     from frcnn_core.cli.terminal import load_tensorflow
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import arch as archs
+    from frcnn_core.plugin import installed
 
     backbone, variant = archs.resolve(arch, installed().backbones, where="--arch")
     refuse_existing(output)
@@ -125,7 +125,7 @@ def doctor(
     from frcnn_core.cli import EXIT_USER_ERROR
     from frcnn_core.cli.running import announce
     from frcnn_core.cli.terminal import load_tensorflow
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin import installed
     from frcnn_core.spec import check, load
 
     spec = load.load(experiment_spec)

@@ -1,0 +1,8 @@
+"""Everything between a file on disk and a ``Batch``: labels, records, images, epochs.
+
+What the room hands on is listed in ``__init__.pyi``, and imported when it is asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frcnn_core.data import image_files, partitions
+from frcnn_core.data.labels import LabelSet
 from frcnn_core.data.records import Record
 from frcnn_core.errors import DataError
-from frcnn_core.labels import LabelSet
 
 logger = logging.getLogger(__name__)
 

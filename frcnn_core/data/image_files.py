@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frcnn_core import exif
+from frcnn_core.data import exif
+from frcnn_core.data.label_files import visible_files
 from frcnn_core.errors import DataError
-from frcnn_core.label_files import visible_files
 
 if TYPE_CHECKING:
     import numpy as np

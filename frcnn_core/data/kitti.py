@@ -13,8 +13,8 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from frcnn_core.data.labels import Labels, Object
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Labels, Object
 
 _FIELDS = (
     "type truncated occluded alpha left top right bottom height width length x y z rotation_y score"

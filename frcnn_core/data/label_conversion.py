@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from frcnn_core.components import LabelFormat
 from frcnn_core.data import image_files
 from frcnn_core.data.folders import LabelledFolder
+from frcnn_core.data.labels import LabelledImage, LabelSet
 from frcnn_core.errors import DataError
-from frcnn_core.labels import LabelledImage, LabelSet
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,7 @@ class LabelConversion:
 def convert_labels(
     folder: Path,
     labels: LabelSet,
-    target: LabelFormat,
-    options: Any,
+    write: Callable[[Iterable[LabelledImage], Path], list[Path]],
     output: Path,
     *,
     skip_crowds: bool = False,
@@ -46,7 +43,7 @@ def convert_labels(
     Args:
         folder: of the images.
         labels: of these images.
-        options: of ``target``.
+        write: labels in the other format, as ``LabelFormat.write``, to ``output``.
         output: folder or file to write; does not exist yet.
         skip_crowds: leave crowds out, for formats that cannot hold them.
         progress: called with the number of images read and their total.
@@ -77,7 +74,7 @@ def convert_labels(
         objects=Counter(item.class_name for image in read for item in image.objects),
         num_crowds=num_crowds if skip_crowds else 0,
         num_not_listed=len(image_files.find(folder)) - len(images),
-        files=tuple(target.write(read, output, options)),
+        files=tuple(write(read, output)),
     )
 
 

@@ -22,11 +22,12 @@ from frcnn_core.data import index, records
 from frcnn_core.data.augment import Augmentation
 from frcnn_core.data.bad_images import MISSING, BadImages
 from frcnn_core.data.classes import ClassMap
+from frcnn_core.data.preprocessing import Preprocessing
 from frcnn_core.data.sampling import SamplingMode, epoch_order
 from frcnn_core.data.shards import evaluation_places, training_places
 from frcnn_core.data.sources import DIFFICULT_OCCLUSION, Source
 from frcnn_core.data.threads import BATCHES_AHEAD, PARALLEL_CALLS, untuned
-from frcnn_core.preprocessing import Preprocessing, canvas
+from frcnn_core.detector import canvas
 from frcnn_core.structures import Batch
 
 _NOT_FOR_PEOPLE = re.compile(r"{{.*?}}|\[Op:.*")

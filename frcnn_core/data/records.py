@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from frcnn_core.data.labels import Object
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Object
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -18,7 +18,7 @@ from frcnn_core.errors import DataError
 
 if TYPE_CHECKING:
     from frcnn_core.data.classes import ClassMap
-    from frcnn_core.preprocessing import Preprocessing
+    from frcnn_core.data.preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from frcnn_core.cores import num_cores
+from frcnn_core.processes import num_cores
 
 PARALLEL_CALLS = num_cores()
 """Of a function that is mapped over a data set."""

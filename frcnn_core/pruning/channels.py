@@ -12,7 +12,7 @@ channels.  So a graph that is not understood is pruned less, never wrongly.
 Two things are left to the caller: layers with ``trainable=False`` are like any other here, as in
 the original, and layers that have to stay whole for a reason that no graph shows are named.
 
-This reads the nodes of Keras graphs, as ``frcnn_core.folding`` does.
+This reads the nodes of Keras graphs, as ``frcnn_core.detector.folding`` does.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ import numpy as np
 from keras import layers
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
-from frcnn_core import graphs
-from frcnn_core.layers import BatchNormalization
-from frcnn_core.quantized_layers import (
+from frcnn_core.detector import BatchNormalization, graphs
+from frcnn_core.detector.quantized_layers import (
     FakeQuantize,
     QuantizedConv2D,
     QuantizedDense,

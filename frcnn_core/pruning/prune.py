@@ -11,7 +11,7 @@ from keras.src.models.functional import Functional
 
 from frcnn_core.detector import FasterRCNN
 from frcnn_core.errors import FrcnnError
-from frcnn_core.model import Model
+from frcnn_core.model_files import Model
 from frcnn_core.pruning.plan import Plan
 from frcnn_core.pruning.rebuild import rebuild
 

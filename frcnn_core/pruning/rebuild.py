@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras.src.models.functional import Functional
 
-from frcnn_core import graphs
+from frcnn_core.detector import graphs
 from frcnn_core.errors import FrcnnError
 from frcnn_core.pruning.channels import ChannelGroup, Channels
 

@@ -36,7 +36,7 @@ class Sizes:
 
         Args:
             operations: of each layer as it is, by ``part/layer``, in proportion to its kernel, as
-                ``frcnn_core.flops`` counts them.
+                ``frcnn_core.detector.flops`` counts them.
         """
         left = 0
         for path, number in operations.items():

@@ -30,9 +30,8 @@ import keras
 from keras import layers
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
-from frcnn_core import graphs
-from frcnn_core.layers import BatchNormalization
-from frcnn_core.quantized_layers import QUANTIZED, FakeQuantize
+from frcnn_core.detector import BatchNormalization, graphs
+from frcnn_core.detector.quantized_layers import QUANTIZED, FakeQuantize
 
 SUFFIX = "_qdq"
 """After the name of a layer, that of the ``FakeQuantize`` of what it makes; the original's."""

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
-from frcnn_core import graphs
-from frcnn_core.quantized_layers import SMALLEST_RANGE, FakeQuantize, QuantizedKernel
+from frcnn_core.detector import graphs
+from frcnn_core.detector.quantized_layers import SMALLEST_RANGE, FakeQuantize, QuantizedKernel
 
 
 @dataclass(frozen=True)

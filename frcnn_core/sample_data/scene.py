@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from frcnn_core.labels import Object
+from frcnn_core.data import Object
 from frcnn_core.sample_data.backdrop import backdrop
 from frcnn_core.sample_data.figures import LABELLED, UNLABELLED, Figure
 

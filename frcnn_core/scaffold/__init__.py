@@ -8,7 +8,7 @@ from pathlib import Path
 
 from frcnn_core.errors import FrcnnError
 from frcnn_core.files import write_whole
-from frcnn_core.hookspecs import API_VERSION
+from frcnn_core.plugin import API_VERSION
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 

@@ -6,7 +6,7 @@ A spec serves several commands; each is only held up by what it reads.  The rule
 
 from __future__ import annotations
 
-from frcnn_core.plugins import Plugins
+from frcnn_core.plugin import Plugins
 from frcnn_core.spec.load import Spec
 from frcnn_core.spec.problems import Problem, refuse
 from frcnn_core.spec.rules.augmentation import check_augmentation

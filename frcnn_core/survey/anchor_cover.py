@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frcnn_core.anchors import STRIDE, Anchors
+from frcnn_core.detector import STRIDE, Anchors
 
 ROUNDING = 1e-6
 """How far below the threshold an overlap may be that is equal to it but for rounding."""

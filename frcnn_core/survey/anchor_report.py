@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from frcnn_core.anchors import Anchors
+from frcnn_core.detector import Anchors
 from frcnn_core.errors import DataError
 from frcnn_core.survey.anchor_cover import Boxes, Cover, cover_by_class, joined, never_inside
 from frcnn_core.survey.anchor_search import suggest

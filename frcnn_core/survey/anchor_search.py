@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from frcnn_core.anchors import Anchors
+from frcnn_core.detector import Anchors
 from frcnn_core.survey.anchor_cover import ROUNDING, Boxes, best_iou, joined, overlaps
 
 MOST = 20_000

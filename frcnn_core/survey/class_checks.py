@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from frcnn_core.data.classes import ClassMap
+from frcnn_core.data import ClassMap
 from frcnn_core.survey.findings import Finding
 
 FEW = 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from frcnn_core.labels import Object
+from frcnn_core.data import Object
 from frcnn_core.survey.findings import Finding
 
 

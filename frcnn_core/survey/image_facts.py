@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from frcnn_core import exif
-from frcnn_core.data import image_files
+from frcnn_core.data import exif, image_files
 from frcnn_core.errors import DataError
 
 

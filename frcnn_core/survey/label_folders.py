@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from frcnn_core.data import image_files
+from frcnn_core.data import LabelledFolder, image_files
 from frcnn_core.data.conversion import DealtImage
-from frcnn_core.data.folders import LabelledFolder
 from frcnn_core.survey.findings import Finding
 from frcnn_core.survey.labelled_files import LabelledFile, Split
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from frcnn_core.labels import Labels
+from frcnn_core.data import Labels
 from frcnn_core.survey.findings import Finding
 
 Read = Callable[[tuple[int, int] | None], Labels]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from frcnn_core.anchors import STRIDE
-from frcnn_core.labels import Labels, Object
+from frcnn_core.data import Labels, Object
+from frcnn_core.detector import STRIDE
 from frcnn_core.survey.findings import Finding
 from frcnn_core.survey.view import NetworkView
 

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from frcnn_core.data import image_files
+from frcnn_core.data import Labels, image_files
 from frcnn_core.data.sources import DIFFICULT_OCCLUSION
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Labels
 from frcnn_core.survey.in_order import in_order
 from frcnn_core.survey.labelled_files import LabelledFile, Split
 from frcnn_core.survey.view import NetworkView

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from frcnn_core.anchors import Anchors
 from frcnn_core.data import image_files
+from frcnn_core.detector import Anchors
 from frcnn_core.errors import DataError
 from frcnn_core.survey import plots, statistics
 from frcnn_core.survey.objects import ObjectTable, SampleImage

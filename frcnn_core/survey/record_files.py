@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from frcnn_core.data import index, records
+from frcnn_core.data import Labels, Source, index, records
 from frcnn_core.data.records import Record
-from frcnn_core.data.sources import Source
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Labels
 from frcnn_core.survey.findings import Finding
 from frcnn_core.survey.labelled_files import LabelledFile, Split
 

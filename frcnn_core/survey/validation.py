@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+from frcnn_core.data import Labels
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Labels
 from frcnn_core.survey.class_checks import ClassCounts, check_classes
 from frcnn_core.survey.duplicates import SeenImages
 from frcnn_core.survey.findings import Finding

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from frcnn_core.data.classes import ClassMap
-from frcnn_core.preprocessing import Preprocessing, dynamic_size
+from frcnn_core.data import ClassMap, Preprocessing
+from frcnn_core.data.preprocessing import dynamic_size
 
 
 class Fit(NamedTuple):

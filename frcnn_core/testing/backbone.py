@@ -12,10 +12,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pytest
 
-from frcnn_core.components import Backbone
 from frcnn_core.errors import ModelFileError
-from frcnn_core.import_plan import LIBRARIES, ImportPlan
-from frcnn_core.options import parse
+from frcnn_core.plugin import Backbone, ImportPlan
+from frcnn_core.plugin.import_plan import LIBRARIES
+from frcnn_core.plugin.options import parse
 from frcnn_core.testing.component import ComponentContract
 
 SEED = 1
@@ -109,7 +109,7 @@ class BackboneContract(ComponentContract):
         """
         import keras
 
-        from frcnn_core.layers import BackboneConfig, draw_backbone
+        from frcnn_core.detector import BackboneConfig, draw_backbone
 
         drawn = BackboneConfig(**{"variant": variant, "options": self.options()} | config)
         keras.utils.set_random_seed(SEED)
@@ -132,7 +132,7 @@ class BackboneContract(ComponentContract):
     def test_one_graph_takes_images_of_any_size(self, variant, parts):
         import tensorflow as tf
 
-        from frcnn_core import folding
+        from frcnn_core.detector import folding
 
         left_open = tuple(parts.features.output.shape[1:3])
         assert left_open == (None, None), f"the map's size is fixed to {left_open}"
@@ -376,7 +376,7 @@ class BackboneContract(ComponentContract):
 
     @pytest.mark.parametrize("training", [False, True])
     def test_running_it_with_folded_convolutions_gives_the_same(self, variant, fixed, training):
-        from frcnn_core import folding
+        from frcnn_core.detector import folding
 
         for model in fixed:
             inputs = _noise_for(model)
@@ -406,7 +406,7 @@ class BackboneContract(ComponentContract):
         """The model as frcnn loads it from a file, in another precision."""
         import keras
 
-        from frcnn_core.model import with_precision
+        from frcnn_core.model_files import with_precision
 
         copy = keras.models.model_from_json(
             with_precision(model.to_json(), policy), custom_objects=self.backbone.custom_layers()

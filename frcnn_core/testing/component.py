@@ -8,8 +8,8 @@ import subprocess
 import sys
 from typing import Any, ClassVar
 
-from frcnn_core.components import Component, NoOptions
-from frcnn_core.options import describe, field_types, parse
+from frcnn_core.plugin import Component, NoOptions
+from frcnn_core.plugin.options import describe, field_types, parse
 
 
 class ComponentContract:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from frcnn_core.components import Backbone, Exporter
-from frcnn_core.registry import Registered
+from frcnn_core.plugin import Backbone, Exporter, Registered
 from frcnn_core.testing.component import ComponentContract
 
 HEIGHT, WIDTH = 64, 96
@@ -111,11 +110,9 @@ def small_model():
     """A detector of two classes with random weights, the same ones every time."""
     import keras
 
-    from frcnn_core.anchors import Anchors
-    from frcnn_core.detector import FasterRCNN, draw
-    from frcnn_core.layers import BackboneConfig
-    from frcnn_core.model import Model
-    from frcnn_core.preprocessing import Preprocessing
+    from frcnn_core.data import Preprocessing
+    from frcnn_core.detector import Anchors, BackboneConfig, FasterRCNN, draw
+    from frcnn_core.model_files import Model
 
     keras.utils.set_random_seed(1)
     anchors = Anchors(scales=(16.0, 32.0), ratios=(1.0,))

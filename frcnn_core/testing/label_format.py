@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from frcnn_core.components import LabelFormat
+from frcnn_core.data import LabelledImage, LabelSet, Object
 from frcnn_core.errors import DataError, FrcnnError
-from frcnn_core.labels import LabelledImage, LabelSet, Object
+from frcnn_core.plugin import LabelFormat
 from frcnn_core.testing.component import ComponentContract
 
 SIZE = (375, 1242)

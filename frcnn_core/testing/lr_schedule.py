@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from frcnn_core.components import LRSchedule
+from frcnn_core.plugin import LRSchedule
 from frcnn_core.testing.component import ComponentContract
 
 STEPS = 1000

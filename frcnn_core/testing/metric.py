@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from frcnn_core.components import Accumulator, Metric, MetricResult
+from frcnn_core.plugin import Accumulator, Metric, MetricResult
 from frcnn_core.structures import GroundTruth, ImageDetections
 from frcnn_core.testing.component import ComponentContract
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from frcnn_core.components import Optimizer
+from frcnn_core.plugin import Optimizer
 from frcnn_core.testing.component import ComponentContract
 
 SHAPES = {"bias": (2,), "dense_kernel": (3, 2), "conv_kernel": (3, 3, 2, 4)}

@@ -8,9 +8,9 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from frcnn_core.components import Component, NoOptions
 from frcnn_core.errors import SpecError
-from frcnn_core.options import field_types, parse, required
+from frcnn_core.plugin import Component, NoOptions
+from frcnn_core.plugin.options import field_types, parse, required
 from frcnn_core.testing import (
     BackboneContract,
     ExporterContract,

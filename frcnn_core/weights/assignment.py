@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from frcnn_core.detector.quantized_layers import FakeQuantize
 from frcnn_core.errors import ModelFileError
-from frcnn_core.keras_files import Layers
-from frcnn_core.quantized_layers import FakeQuantize
+from frcnn_core.model_files import Layers
 
 if TYPE_CHECKING:
     import keras

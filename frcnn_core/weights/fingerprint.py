@@ -8,7 +8,7 @@ remembers.  Correlating the two over the channels shows that, layer by layer.
 Ranks are correlated, which images unlike those of the training disturb least.  What this cannot
 see are changes that keep the strength of each filter: mirrored kernels, red and blue exchanged.
 
-Shape letters are those of ``frcnn_core.components``.
+Shape letters are those of ``frcnn_core.structures``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from frcnn_core.import_plan import CAFFE, DARKNET, TENSORFLOW, TORCHVISION
-from frcnn_core.preprocessing import Preprocessing
-from frcnn_core.roi_pooling import crop_and_resize
+from frcnn_core.data import Preprocessing
+from frcnn_core.detector import crop_and_resize
+from frcnn_core.plugin.import_plan import CAFFE, DARKNET, TENSORFLOW, TORCHVISION
 
 COMMON = {
     "keras.applications' MobileNet": TENSORFLOW,

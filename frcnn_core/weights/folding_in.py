@@ -1,7 +1,7 @@
 """Puts into our layers what another library's do otherwise: biases, epsilons, input scales.
 
 All of it is exact with the moving statistics: the folded layers compute what theirs did, up to
-rounding.  Shape letters are those of ``frcnn_core.components``.
+rounding.  Shape letters are those of ``frcnn_core.structures``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from frcnn_core.errors import ModelFileError
-from frcnn_core.import_plan import Images, ImportPlan
-from frcnn_core.keras_files import Layers
+from frcnn_core.model_files import Layers
+from frcnn_core.plugin import Images, ImportPlan
 from frcnn_core.weights.sources import Taken
 
 

@@ -1,6 +1,6 @@
 """Makes another library's weights of a network ours, so that ours computes what theirs did.
 
-A backbone says what corresponds to what (``frcnn_core.import_plan``).  This package reads the file
+A backbone says what corresponds to what (an ``ImportPlan``).  This package reads the file
 (``sources``), puts into our layers what they do otherwise (``folding_in``), and says what a spec
 has to set for the result to mean the same.
 """
@@ -12,12 +12,11 @@ from pathlib import Path
 
 import keras
 
-from frcnn_core import options
-from frcnn_core.components import Backbone
+from frcnn_core.detector import BackboneConfig, draw_backbone
 from frcnn_core.errors import ModelFileError
-from frcnn_core.import_plan import LIBRARIES, ImportPlan, Unit
-from frcnn_core.keras_files import Layers
-from frcnn_core.layers import BackboneConfig, draw_backbone
+from frcnn_core.model_files import Layers
+from frcnn_core.plugin import Backbone, ImportPlan, Unit, options
+from frcnn_core.plugin.import_plan import LIBRARIES
 from frcnn_core.weights.folding_in import fold_in, scale_inputs
 from frcnn_core.weights.origin import Origin
 from frcnn_core.weights.sources import Missing, Source, open_source

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from frcnn_core import archive
 from frcnn_core.errors import ModelFileError
-from frcnn_core.formats import Format, recognise
-from frcnn_core.keras_files import Layers, read_hdf5, read_keras, read_note, write_hdf5
+from frcnn_core.model_files import Format, Layers, archive, read_hdf5, read_keras, recognise
+from frcnn_core.model_files.keras_files import read_note, write_hdf5
 from frcnn_core.weights.origin import Origin
 
 

@@ -11,12 +11,18 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from frcnn_core.darknet_files import DarknetFile
 from frcnn_core.errors import ModelFileError
-from frcnn_core.formats import Format, recognise
-from frcnn_core.import_plan import Images, ImportPlan, Unit
-from frcnn_core.keras_files import Layers, read_epsilons, read_hdf5, read_keras
-from frcnn_core.torch_files import read_state_dict
+from frcnn_core.model_files import (
+    DarknetFile,
+    Format,
+    Layers,
+    read_hdf5,
+    read_keras,
+    read_state_dict,
+    recognise,
+)
+from frcnn_core.model_files.keras_files import read_epsilons
+from frcnn_core.plugin import Images, ImportPlan, Unit
 
 
 class Missing(Exception):

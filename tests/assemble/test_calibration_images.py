@@ -7,10 +7,10 @@ import toy
 from PIL import Image
 
 from frcnn_core import assemble
-from frcnn_core.detector import FasterRCNN
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.faster_rcnn import FasterRCNN
 from frcnn_core.errors import DataError, FrcnnError, SpecError
-from frcnn_core.int8 import Int8Options
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.plugin.int8 import Int8Options
 from frcnn_core.spec.load import loads
 
 MEAN, SCALE = 40.0, 60.0

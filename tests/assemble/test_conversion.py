@@ -11,8 +11,8 @@ from PIL import Image
 from frcnn_core import assemble
 from frcnn_core.data import image_files
 from frcnn_core.data.conversion import convert
-from frcnn_core.labels import LabelledImage, Object
-from frcnn_core.plugins import installed
+from frcnn_core.data.labels import LabelledImage, Object
+from frcnn_core.plugin.discovery import installed
 from frcnn_core.spec.load import loads_dataset_spec
 
 BCCD = Path(os.environ.get("FRCNN_BCCD", Path(__file__).parents[3] / "shared/data/bccd"))

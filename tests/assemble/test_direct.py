@@ -13,13 +13,14 @@ import toy
 from PIL import Image
 from toy import run
 
-from frcnn_core import archive, assemble
+from frcnn_core import assemble
 from frcnn_core.data import kitti, records
 from frcnn_core.data.conversion import convert
 from frcnn_core.errors import DataError
-from frcnn_core.plugins import installed
+from frcnn_core.model_files import archive
+from frcnn_core.plugin.discovery import installed
 from frcnn_core.spec.load import loads, loads_dataset_spec
-from frcnn_core.training import Interrupted
+from frcnn_core.training.trainer import Interrupted
 
 CAR = "Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0\n"
 

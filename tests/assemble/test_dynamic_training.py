@@ -8,16 +8,17 @@ from click.testing import CliRunner
 from tensorflow.python.framework import config  # what is public does not switch it off again
 from toy import run
 
-from frcnn_core import archive, assemble
+from frcnn_core import assemble
 from frcnn_core.cli import main
 from frcnn_core.data import kitti, records
+from frcnn_core.data.preprocessing import Preprocessing
 from frcnn_core.errors import SpecError
-from frcnn_core.evaluation import evaluate
-from frcnn_core.model import Model
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.evaluation.report import evaluate
+from frcnn_core.model_files import archive
+from frcnn_core.model_files.model import Model
 from frcnn_core.spec.check import check
 from frcnn_core.spec.load import loads
-from frcnn_core.training import EpochDone
+from frcnn_core.training.trainer import EpochDone
 
 SHAPES = ((48, 80), (72, 40), (64, 64), (40, 90))
 """Sizes of the images; with a short side of 64, networks see 64 x 106 to 112 x 62."""
@@ -174,7 +175,7 @@ def test_it_learns(tmp_path):
 
 @pytest.fixture
 def toy_is_installed(monkeypatch):
-    monkeypatch.setattr("frcnn_core.plugins.installed", toy.plugins)
+    monkeypatch.setattr("frcnn_core.plugin.installed", toy.plugins)
 
 
 def test_train_evaluate_and_inference_take_such_a_spec(scenes, tmp_path, toy_is_installed):

@@ -2,14 +2,15 @@ import numpy as np
 import pytest
 import toy
 
-from frcnn_core import Exporter, archive, assemble
+from frcnn_core import Exporter, assemble
 from frcnn_core.assemble.evaluation import rois_per_image
-from frcnn_core.components import Runtime
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import ModelFileError, PluginError
-from frcnn_core.plugins import Plugins
-from frcnn_core.preprocessing import Preprocessing
-from frcnn_core.registry import Registered
+from frcnn_core.model_files import archive
+from frcnn_core.plugin.components import Runtime
+from frcnn_core.plugin.discovery import Plugins
+from frcnn_core.plugin.registry import Registered
 from frcnn_core.spec.load import loads
 
 

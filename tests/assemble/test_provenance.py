@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 import toy
 
-from frcnn_core import archive, assemble
+from frcnn_core import assemble
 from frcnn_core.assemble.provenance import backbone_of, extended, record
 from frcnn_core.errors import UnknownComponentError
-from frcnn_core.model import Model, provenance_in
-from frcnn_core.plugins import Plugins
+from frcnn_core.model_files import archive
+from frcnn_core.model_files.model import Model, provenance_in
+from frcnn_core.plugin.discovery import Plugins
 from frcnn_core.spec.load import loads
 
 NETWORK = """

@@ -6,10 +6,11 @@ import keras
 import pytest
 import toy
 
-from frcnn_core import archive, flops
 from frcnn_core.assemble import open_prunable
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector import flops
 from frcnn_core.errors import FrcnnError
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.model_files import archive
 from frcnn_core.pruning import Criterion
 
 SMALL = Criterion(granularity=1, min_num_filters=2)

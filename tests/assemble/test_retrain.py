@@ -6,14 +6,15 @@ import pytest
 import tensorflow as tf
 import toy
 
-from frcnn_core import Backbone, archive, assemble
+from frcnn_core import Backbone, assemble
 from frcnn_core.assemble.start import start
-from frcnn_core.detector import TrainingSettings
+from frcnn_core.detector.quantized_layers import QuantizedConv2D, QuantizedDense
+from frcnn_core.detector.settings import TrainingSettings
 from frcnn_core.errors import FrcnnError, SpecError
-from frcnn_core.model import Model
+from frcnn_core.model_files import archive
+from frcnn_core.model_files.model import Model
+from frcnn_core.plugin.registry import Registered
 from frcnn_core.pruning import find_channels, rebuild
-from frcnn_core.quantized_layers import QuantizedConv2D, QuantizedDense
-from frcnn_core.registry import Registered
 from frcnn_core.spec.load import loads
 from frcnn_core.structures import Batch
 

@@ -8,12 +8,13 @@ import pytest
 import toy
 from toy import run
 
-from frcnn_core import archive, assemble
-from frcnn_core.checkpoints import how_to_resume
+from frcnn_core import assemble
 from frcnn_core.errors import ModelFileError, SpecError
-from frcnn_core.keras_files import write_hdf5
+from frcnn_core.model_files import archive
+from frcnn_core.model_files.checkpoints import how_to_resume
+from frcnn_core.model_files.keras_files import write_hdf5
 from frcnn_core.spec.load import loads
-from frcnn_core.training import EarlyStopping, EpochDone, Interrupted, StepDone
+from frcnn_core.training.trainer import EarlyStopping, EpochDone, Interrupted, StepDone
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +270,7 @@ def test_checkpoints_carry_the_spec_the_classes_and_how_images_reach_the_network
 
 
 def test_a_model_of_a_missing_plugin_says_so(uninterrupted):
-    from frcnn_core.plugins import Plugins
+    from frcnn_core.plugin.discovery import Plugins
 
     path = uninterrupted / "frcnn_toy.epoch_4.tlt"
     with pytest.raises(SpecError, match="no backbone is called 'toy'"):

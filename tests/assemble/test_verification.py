@@ -7,13 +7,14 @@ import pytest
 import toy
 from PIL import Image
 
-from frcnn_core import Exporter, archive
+from frcnn_core import Exporter
 from frcnn_core.assemble.verification import folder_images, labelled_images, open_pair
-from frcnn_core.components import Runtime
 from frcnn_core.data.bad_images import BadImages
-from frcnn_core.detector import DetectionSettings
-from frcnn_core.preprocessing import Preprocessing
-from frcnn_core.registry import Registered
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.settings import DetectionSettings
+from frcnn_core.model_files import archive
+from frcnn_core.plugin.components import Runtime
+from frcnn_core.plugin.registry import Registered
 
 PREPROCESSING = Preprocessing(height=32, width=48)
 SETTINGS = DetectionSettings(rpn_nms_max_boxes=20, classifier_nms_max_boxes=10)

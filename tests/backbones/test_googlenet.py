@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from frcnn_core.detector.layers import BackboneConfig
+from frcnn_core.detector.network import draw_backbone
 from frcnn_core.errors import ModelFileError
-from frcnn_core.layers import BackboneConfig, draw_backbone
 from frcnn_googlenet import GoogLeNet
 
 IN_FEATURES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e")

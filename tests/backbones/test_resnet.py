@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from frcnn_core.detector.layers import BackboneConfig, Blocks
 from frcnn_core.errors import ModelFileError
-from frcnn_core.layers import BackboneConfig, Blocks
 from frcnn_resnet import ResNet
 from frcnn_resnet.network import letters
 

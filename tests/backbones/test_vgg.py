@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from frcnn_core.detector.layers import BackboneConfig
+from frcnn_core.detector.network import draw_backbone
 from frcnn_core.errors import ModelFileError
-from frcnn_core.layers import BackboneConfig, draw_backbone
 from frcnn_vgg import VGG
 
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from benchmarks import scaling
 from benchmarks.command import main
-from frcnn_core.cores import num_cores
+from frcnn_core.processes.cores import num_cores
 
 
 def test_a_text_in_no_title_is_an_error_that_lists_the_cases():

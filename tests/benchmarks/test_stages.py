@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import stages
-from frcnn_core.detector import DetectionSettings, TrainingSettings
+from frcnn_core.detector.settings import DetectionSettings, TrainingSettings
 from frcnn_core.structures import Batch
 
 

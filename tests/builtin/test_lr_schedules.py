@@ -2,7 +2,7 @@ import pytest
 
 from frcnn_core import errors
 from frcnn_core.builtin.lr_schedules import Cosine, SoftStart, Step
-from frcnn_core.options import parse
+from frcnn_core.plugin.options import parse
 
 SOFT_START = {
     "base_lr": 0.02,

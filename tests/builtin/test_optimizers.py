@@ -9,7 +9,7 @@ import pytest
 
 from frcnn_core import errors
 from frcnn_core.builtin.optimizers import Adam, AdamW, RmsProp, Sgd
-from frcnn_core.options import parse
+from frcnn_core.plugin.options import parse
 
 
 def steps(component, gradients, *, name="kernel", **given) -> float:

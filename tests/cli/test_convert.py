@@ -18,7 +18,7 @@ CACHE = "TRT-8600-EntropyCalibration2\ninput_image: 3c010204\n"
 
 @pytest.fixture(scope="module")
 def detector():
-    from frcnn_core.detector import DetectionSettings
+    from frcnn_core.detector.settings import DetectionSettings
     from frcnn_core.testing.exporter import small_model
     from frcnn_onnx.build import build
     from frcnn_onnx.options import OnnxOptions

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from frcnn_core.cli.devices import add_in_order, use_one_gpu, use_own_devices
-from frcnn_core.cores import num_cores
 from frcnn_core.errors import FrcnnError
-from frcnn_core.process import Process
+from frcnn_core.processes.cores import num_cores
+from frcnn_core.processes.process import Process
 
 
 @pytest.fixture

@@ -7,13 +7,15 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from frcnn_core import Exporter, archive, plugins
+from frcnn_core import Exporter
 from frcnn_core.cli import main
-from frcnn_core.detector import FasterRCNN
+from frcnn_core.detector.faster_rcnn import FasterRCNN
 from frcnn_core.errors import FrcnnError
-from frcnn_core.int8 import Int8Options
+from frcnn_core.model_files import archive
+from frcnn_core.plugin import discovery as plugins
+from frcnn_core.plugin.int8 import Int8Options
+from frcnn_core.plugin.registry import Registered
 from frcnn_core.quantization import quantize
-from frcnn_core.registry import Registered
 
 SPEC = "inference_config {{ object_confidence_thres: {} classifier_nms_max_boxes: 7 }}"
 

@@ -11,7 +11,7 @@ import textwrap
 import time
 
 import pytest
-from processes import needs_horovod
+from horovod_runs import needs_horovod
 
 from frcnn_core.cli import watching
 from frcnn_core.cli.launcher import launch

@@ -177,8 +177,8 @@ def talk():
     @options.terminal
     def talk():
         click.echo("result")
-        logging.getLogger("frcnn_core.training").info("epoch 1")
-        logging.getLogger("frcnn_core.training").debug("batch 7")
+        logging.getLogger("frcnn_core.training.trainer").info("epoch 1")
+        logging.getLogger("frcnn_core.training.trainer").debug("batch 7")
         logging.getLogger("other_package").info("chatter")
         logging.getLogger("other_package").warning("trouble")
         raise FrcnnError("no disk space.")

@@ -9,11 +9,12 @@ import pytest
 import toy
 from click.testing import CliRunner
 
-from frcnn_core import archive, assemble
+from frcnn_core import assemble
 from frcnn_core.cli import main
 from frcnn_core.cli.model import MAX_EPOCHS
-from frcnn_core.detector import FasterRCNN
-from frcnn_core.model import Model
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.model_files import archive
+from frcnn_core.model_files.model import Model
 from frcnn_core.quantization import quantize
 from frcnn_core.spec.load import loads
 

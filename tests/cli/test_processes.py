@@ -10,7 +10,7 @@ from frcnn_core.cli.processes import (
     layout,
 )
 from frcnn_core.errors import FrcnnError
-from frcnn_core.process import Process
+from frcnn_core.processes.process import Process
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 import toy
 from click.testing import CliRunner
 
-from frcnn_core import archive, encryption
 from frcnn_core.cli import main
 from frcnn_core.cli.prune import prune
-from frcnn_core.model import Model
+from frcnn_core.model_files import archive, encryption
+from frcnn_core.model_files.model import Model
 from frcnn_core.pruning import DEFAULT_THRESHOLD, Criterion, Plan
 
 KEY = "nvidia_tlt"
@@ -22,7 +22,7 @@ SMALL = ("-pg", "1", "-nf", "2")
 
 @pytest.fixture(autouse=True)
 def toy_is_installed(monkeypatch):
-    monkeypatch.setattr("frcnn_core.plugins.installed", toy.plugins)
+    monkeypatch.setattr("frcnn_core.plugin.installed", toy.plugins)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from PIL import Image
 
 from frcnn_core import assemble
 from frcnn_core.cli import main
-from frcnn_core.components import Runtime
-from frcnn_core.detector import DetectionSettings
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.settings import DetectionSettings
+from frcnn_core.plugin.components import Runtime
 from frcnn_core.structures import Batch, Detections
 
 NAMES = ("car", "dog")
@@ -241,7 +241,7 @@ def test_a_runtime_that_tells_no_proposals_is_scored_without_rpn_recall(folder, 
 
 def test_why_nothing_was_found_is_told_without_the_proposals_too(folder, monkeypatch):
     exported(monkeypatch)
-    monkeypatch.setattr("frcnn_core.evaluation.NEARLY_ZERO", 1.0)
+    monkeypatch.setattr("frcnn_core.evaluation.report.NEARLY_ZERO", 1.0)
     result = run("evaluate", folder)
     assert result.exit_code == 0, result.output
     assert "Next to nothing was found" in result.output

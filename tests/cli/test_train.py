@@ -27,7 +27,7 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def toy_is_installed(monkeypatch):
-    monkeypatch.setattr("frcnn_core.plugins.installed", toy.plugins)
+    monkeypatch.setattr("frcnn_core.plugin.installed", toy.plugins)
 
 
 def spec_file(tmp_path, scenes, **given):

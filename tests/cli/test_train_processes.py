@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import toy
-from processes import needs_horovod
+from horovod_runs import needs_horovod
 
 pytestmark = [pytest.mark.slow, needs_horovod]
 

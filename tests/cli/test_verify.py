@@ -8,12 +8,13 @@ import pytest
 import toy
 from click.testing import CliRunner
 
-from frcnn_core import Exporter, archive, assemble
+from frcnn_core import Exporter, assemble
 from frcnn_core.cli import main
 from frcnn_core.cli.verify import COST_IMAGES
-from frcnn_core.components import LayerCost, Runtime
-from frcnn_core.detector import DetectionSettings
-from frcnn_core.registry import Registered
+from frcnn_core.detector.settings import DetectionSettings
+from frcnn_core.model_files import archive
+from frcnn_core.plugin.components import LayerCost, Runtime
+from frcnn_core.plugin.registry import Registered
 
 KEY = "secret"
 NUM_IMAGES = 5
@@ -32,7 +33,7 @@ def folder(tmp_path_factory):
     archive.write(folder / "model.tlt", model.to_archive(), KEY)
     archive.write(folder / "other.tlt", toy.model(seed=2).to_archive(), KEY)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("frcnn_core.plugins.installed", toy.plugins)
+        patched.setattr("frcnn_core.plugin.installed", toy.plugins)
         result = frcnn("saved_model", "-m", folder / "model.tlt", "-k", KEY, "-o", folder / "saved")
     assert result.exit_code == 0, result.output
     return folder
@@ -40,7 +41,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def toy_is_installed(monkeypatch):
-    monkeypatch.setattr("frcnn_core.plugins.installed", toy.plugins)
+    monkeypatch.setattr("frcnn_core.plugin.installed", toy.plugins)
 
 
 def frcnn(*arguments):
@@ -213,7 +214,7 @@ def coarse(folder, monkeypatch):
         found.exporters.add(Registered(exporter, "coarse", "acme 1.0"))
         return found
 
-    monkeypatch.setattr("frcnn_core.plugins.installed", installed)
+    monkeypatch.setattr("frcnn_core.plugin.installed", installed)
     (folder / "model.coarse").write_text("int8")
     return exporter
 

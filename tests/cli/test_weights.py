@@ -104,7 +104,7 @@ def trained(tmp_path_factory):
     # Without pretrained weights, freeze_bn measures the statistics.
     spec.write_text(toy.spec_text(folder, epochs=1, model="freeze_bn: True", rate=1e-6))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("frcnn_core.plugins.installed", toy.plugins)
+        patch.setattr("frcnn_core.plugin.installed", toy.plugins)
         result = frcnn("train", "-e", spec, "-r", folder / "results")
         assert result.exit_code == 0, result.output
     return spec, folder / "results/frcnn_toy.epoch_1.tlt"
@@ -112,7 +112,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def doctor(trained, monkeypatch):
-    monkeypatch.setattr("frcnn_core.plugins.installed", toy.plugins)
+    monkeypatch.setattr("frcnn_core.plugin.installed", toy.plugins)
 
     def doctor(path, *more, spec=trained[0]):
         return frcnn("weights", "doctor", path, "-e", spec, *more)

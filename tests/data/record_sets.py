@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from frcnn_core.labels import Object
+from frcnn_core.data.labels import Object
 
 
 def labelled(name, y1, x1, y2, x2, occlusion=0):

@@ -11,8 +11,8 @@ from frcnn_core.data import records
 from frcnn_core.data.augment import Augmentation
 from frcnn_core.data.classes import ClassMap
 from frcnn_core.data.pipeline import training_batches
+from frcnn_core.data.preprocessing import Preprocessing
 from frcnn_core.data.sources import Source
-from frcnn_core.preprocessing import Preprocessing
 
 CLASSES = ClassMap.of({"marker": "marker"})
 GRAY, WHITE = 127, 255

@@ -6,13 +6,13 @@ import tensorflow as tf
 from PIL import Image
 
 from frcnn_core.builtin.label_formats import Kitti
-from frcnn_core.components import NoOptions
 from frcnn_core.data import records
 from frcnn_core.data.conversion import ConversionPlan, convert, existing_records, file_name
 from frcnn_core.data.folders import LabelledFolder
+from frcnn_core.data.labels import Labels, LabelSet, Object
 from frcnn_core.data.sample_modifier import SampleModifier
 from frcnn_core.errors import DataError, FrcnnError
-from frcnn_core.labels import Labels, LabelSet, Object
+from frcnn_core.plugin.components import NoOptions
 
 CAR = "Car 0 0 0 1.25 2 3 4 0 0 0 0 0 0 0\n"
 

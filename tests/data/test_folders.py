@@ -5,8 +5,8 @@ from PIL import Image
 
 from frcnn_core.data import folders
 from frcnn_core.data.folders import LabelledFolder
+from frcnn_core.data.labels import Labels, LabelSet, Object
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Labels, LabelSet, Object
 
 BUS = Object("bus", x1=1, y1=2, x2=3, y2=4)
 

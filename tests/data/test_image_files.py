@@ -4,8 +4,8 @@ from image_bytes import chunk, png
 from PIL import Image
 
 from frcnn_core.data import image_files
+from frcnn_core.data.exif import PNG_START, png_chunks
 from frcnn_core.errors import DataError
-from frcnn_core.exif import PNG_START, png_chunks
 
 
 def save(path, size=(6, 4), **options):

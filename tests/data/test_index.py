@@ -9,8 +9,8 @@ from record_sets import labelled
 
 from frcnn_core.data import index, records
 from frcnn_core.data.index import Kind
+from frcnn_core.data.labels import Object
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Object
 
 CAR = labelled("car", 0, 0, 9, 9)
 HIDDEN_CAR = labelled("car", 0, 0, 9, 9, occlusion=2)

@@ -1,8 +1,8 @@
 import pytest
 
 from frcnn_core.data import kitti
+from frcnn_core.data.labels import Object
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Object
 
 LINE = "Car 0.88 3 -0.69 0.00 192.37 402.31 374.00 1.60 1.57 3.23 -2.70 1.74 3.68 -1.29"
 

@@ -4,10 +4,10 @@ import pytest
 from PIL import Image
 
 from frcnn_core.builtin.label_formats import Kitti
-from frcnn_core.components import NoOptions
 from frcnn_core.data.label_conversion import convert_labels
 from frcnn_core.errors import DataError
-from frcnn_core.plugins import installed
+from frcnn_core.plugin.components import NoOptions
+from frcnn_core.plugin.discovery import installed
 
 CAR = "Car 0 0 0 1 2 3.5 4 0 0 0 0 0 0 0\n"
 
@@ -27,9 +27,11 @@ def folder(tmp_path):
 def convert(folder, target="coco", *, source=None, **options):
     form = installed().label_formats.get(target)
     labels = source or Kitti().open(folder / "labels", NoOptions())
-    return convert_labels(
-        folder / "images", labels, form, form.Options(), folder / "new", **options
-    )
+
+    def write(images, output):
+        return form.write(images, output, form.Options())
+
+    return convert_labels(folder / "images", labels, write, folder / "new", **options)
 
 
 def coco(folder, content):

@@ -14,12 +14,12 @@ from frcnn_core.data import records
 from frcnn_core.data.augment import Augmentation
 from frcnn_core.data.bad_images import BadImages
 from frcnn_core.data.classes import ClassMap
+from frcnn_core.data.labels import Object
 from frcnn_core.data.pipeline import evaluation_batches, filler, training_batches
+from frcnn_core.data.preprocessing import Preprocessing
 from frcnn_core.data.sampling import SamplingMode
 from frcnn_core.data.sources import Source
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Object
-from frcnn_core.preprocessing import Preprocessing
 
 CLASSES = ClassMap.of({"car": "car", "person": "person"})
 SAME_SIZE = Preprocessing(20, 30)
@@ -215,7 +215,7 @@ else:
     from frcnn_core.data.classes import ClassMap
     from frcnn_core.data.pipeline import training_batches
     from frcnn_core.data.sources import Source
-    from frcnn_core.preprocessing import Preprocessing
+    from frcnn_core.data.preprocessing import Preprocessing
 
     folder = Path(sys.argv[2])
     bad = BadImages(3)

@@ -2,9 +2,9 @@ import pytest
 import tensorflow as tf
 
 from frcnn_core.data import records
+from frcnn_core.data.labels import Object
 from frcnn_core.data.records import Record
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Object
 
 CAR = Object("car", x1=10.25, y1=20.5, x2=30.75, y2=40.0, truncation=0.5, occlusion=2)
 PERSON = Object("person", x1=-3.0, y1=0.0, x2=5.0, y2=9.0, rotation_y=0.25, z=8.0)

@@ -1,8 +1,8 @@
 import pytest
 
+from frcnn_core.data.labels import Object
 from frcnn_core.data.records import Record
 from frcnn_core.data.sample_modifier import SampleModifier
-from frcnn_core.labels import Object
 
 MAPPING = {"automobile": "car", "dog": "canine"}
 

@@ -6,6 +6,8 @@ from record_sets import labelled
 
 from frcnn_core.data import records
 from frcnn_core.data.classes import ClassMap
+from frcnn_core.data.labels import Object
+from frcnn_core.data.preprocessing import Preprocessing
 from frcnn_core.data.sources import (
     RecordSummary,
     Source,
@@ -14,8 +16,6 @@ from frcnn_core.data.sources import (
     warn_of_losses,
 )
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Object
-from frcnn_core.preprocessing import Preprocessing
 
 CARS = ClassMap.of({"car": "vehicle", "van": "vehicle"})
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import toy
 
-from frcnn_core.plugins import installed as installed_plugins
+from frcnn_core.plugin.discovery import installed as installed_plugins
 
 pytestmark = pytest.mark.slow
 
@@ -24,9 +24,11 @@ import json
 import sys
 from pathlib import Path
 
-from frcnn_core import arch, archive, assemble
-from frcnn_core.detector import FasterRCNN
-from frcnn_core.plugins import installed
+from frcnn_core import assemble
+from frcnn_core.plugin import arch
+from frcnn_core.model_files import archive
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.plugin.discovery import installed
 from frcnn_core.pruning import find_channels, rebuild
 
 source, target = map(Path, sys.argv[1:])

@@ -8,11 +8,12 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from frcnn_core.components import NoOptions
-from frcnn_core.detector import DetectionSettings, FasterRCNN
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import ModelFileError
-from frcnn_core.inference import infer
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.inference.detect import infer
+from frcnn_core.plugin.components import NoOptions
 from frcnn_core.structures import Detections
 from frcnn_saved_model import SavedModel
 

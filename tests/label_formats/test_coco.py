@@ -5,8 +5,8 @@ import json
 import pytest
 
 from frcnn_coco_labels import CocoLabels
+from frcnn_core.data.labels import LabelledImage, Object
 from frcnn_core.errors import DataError
-from frcnn_core.labels import LabelledImage, Object
 from frcnn_core.testing.component import run_python
 
 IMAGES = [

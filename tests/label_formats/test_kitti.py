@@ -1,9 +1,9 @@
 import pytest
 
 from frcnn_core.builtin.label_formats import Kitti
-from frcnn_core.components import NoOptions
+from frcnn_core.data.labels import LabelledImage, Object
 from frcnn_core.errors import DataError
-from frcnn_core.labels import LabelledImage, Object
+from frcnn_core.plugin.components import NoOptions
 
 CAR = "Car 0.25 1 -1.5 10 20 30 40 1.5 1.6 3.9 1 2 30 0.1"
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frcnn_core.label_formats import recognise
-from frcnn_core.labels import LabelledImage, Object
-from frcnn_core.plugins import installed
+from frcnn_core.data.labels import LabelledImage, Object
+from frcnn_core.plugin.discovery import installed
+from frcnn_core.plugin.label_formats import recognise
 
 BCCD = Path(os.environ.get("FRCNN_BCCD", Path(__file__).parents[3] / "shared/data/bccd"))
 FORMATS = installed().label_formats

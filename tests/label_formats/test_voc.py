@@ -2,8 +2,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from frcnn_core.data.labels import LabelledImage, Object
 from frcnn_core.errors import DataError
-from frcnn_core.labels import LabelledImage, Object
 from frcnn_voc_labels import VocLabels
 
 PERSON = """<?xml version="1.0" encoding="utf-8"?>

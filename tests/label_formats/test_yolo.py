@@ -1,7 +1,7 @@
 import pytest
 
+from frcnn_core.data.labels import LabelledImage, Object
 from frcnn_core.errors import DataError
-from frcnn_core.labels import LabelledImage, Object
 from frcnn_yolo_labels import YoloLabels
 
 SIZE = (100, 200)

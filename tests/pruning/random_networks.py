@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from frcnn_core.layers import BatchNormalization
+from frcnn_core.detector.layers import BatchNormalization
 from frcnn_core.pruning import Channels
 
 SIDE = 4

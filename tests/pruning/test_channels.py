@@ -5,7 +5,7 @@ import pytest
 import toy
 from keras import layers
 
-from frcnn_core.layers import BatchNormalization
+from frcnn_core.detector.layers import BatchNormalization
 from frcnn_core.pruning import find_channels
 
 

@@ -9,14 +9,16 @@ import pytest
 import toy
 from random_networks import randomize
 
-from frcnn_core import archive
-from frcnn_core.anchors import Anchors
-from frcnn_core.detector import DetectionSettings, FasterRCNN, draw
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.anchors import Anchors
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.detector.layers import BackboneConfig
+from frcnn_core.detector.network import draw
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import FrcnnError
-from frcnn_core.layers import BackboneConfig
-from frcnn_core.model import Model
-from frcnn_core.plugins import installed
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.model_files import archive
+from frcnn_core.model_files.model import Model
+from frcnn_core.plugin.discovery import installed
 from frcnn_core.pruning import Criterion, Plan, check_layer_names, prune
 from frcnn_core.quantization import quantize, quantizers, ranges
 

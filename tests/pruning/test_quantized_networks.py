@@ -16,10 +16,10 @@ from keras import layers
 from keras.src.models.functional import Functional
 from random_networks import SIDE, detector, some_channels
 
-from frcnn_core import folding
+from frcnn_core.detector import folding
+from frcnn_core.detector.quantized_layers import QUANTIZED, QuantizedKernel
 from frcnn_core.pruning import find_channels, rebuild
 from frcnn_core.quantization import quantize, quantizers, ranges
-from frcnn_core.quantized_layers import QUANTIZED, QuantizedKernel
 
 EXAMPLES = settings(max_examples=12, deadline=None, derandomize=True)
 SEEDS = st.integers(0, 10**9)

@@ -13,11 +13,13 @@ from keras import layers
 from masked import run_parts
 from random_networks import SIDE, detector, randomize, some_channels
 
-from frcnn_core import archive, folding
-from frcnn_core.detector import DetectionSettings, FasterRCNN, TrainingSettings
+from frcnn_core.detector import folding
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.detector.layers import BatchNormalization
+from frcnn_core.detector.settings import DetectionSettings, TrainingSettings
 from frcnn_core.errors import FrcnnError
-from frcnn_core.layers import BatchNormalization
-from frcnn_core.model import Model
+from frcnn_core.model_files import archive
+from frcnn_core.model_files.model import Model
 from frcnn_core.pruning import ChannelGroup, find_channels, positions, rebuild
 from frcnn_core.structures import Batch
 

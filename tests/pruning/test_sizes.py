@@ -4,7 +4,7 @@ import keras
 import toy
 from keras import layers
 
-from frcnn_core import flops
+from frcnn_core.detector import flops
 from frcnn_core.pruning import Criterion, Plan, find_channels, prune
 from frcnn_core.pruning.sizes import Sizes
 

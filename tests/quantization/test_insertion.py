@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from frcnn_core import folding
-from frcnn_core.layers import BackboneConfig, BatchNormalization, Blocks, draw_backbone
-from frcnn_core.plugins import Plugins
+from frcnn_core.detector import folding
+from frcnn_core.detector.layers import BackboneConfig, BatchNormalization, Blocks
+from frcnn_core.detector.network import draw_backbone
+from frcnn_core.detector.quantized_layers import QUANTIZED, FakeQuantize, QuantizedKernel
+from frcnn_core.plugin.discovery import Plugins
 from frcnn_core.quantization import quantize, quantizers
-from frcnn_core.quantized_layers import QUANTIZED, FakeQuantize, QuantizedKernel
 
 
 def quantized(outputs, inputs, *, part="features", **given):

@@ -4,7 +4,7 @@ import pytest
 import toy
 from keras import layers
 
-from frcnn_core.model import Model, with_precision
+from frcnn_core.model_files.model import Model, with_precision
 from frcnn_core.quantization import Quantization, quantization, quantize, quantizers, ranges
 
 

@@ -6,17 +6,21 @@ import tensorflow as tf
 import toy
 from toy import noise, run
 
-from frcnn_core import archive, assemble, calibration, folding
+from frcnn_core import assemble
 from frcnn_core.assemble.start import start
-from frcnn_core.components import NoOptions
-from frcnn_core.detector import DetectionSettings, FasterRCNN, TrainingSettings
+from frcnn_core.detector import folding
+from frcnn_core.detector.extents import Canvases
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.detector.settings import DetectionSettings, TrainingSettings
 from frcnn_core.errors import SpecError
-from frcnn_core.extents import Canvases
+from frcnn_core.model_files import archive
+from frcnn_core.plugin.components import NoOptions
 from frcnn_core.pruning import Criterion, Plan, prune
 from frcnn_core.quantization import Quantization, quantization, quantize, quantizers, ranges
 from frcnn_core.spec.load import loads
 from frcnn_core.structures import Detections
-from frcnn_core.training import EpochDone, Interrupted
+from frcnn_core.training import statistics as calibration
+from frcnn_core.training.trainer import EpochDone, Interrupted
 from frcnn_saved_model import SavedModel
 
 QAT = "enable_qat: True"

@@ -4,8 +4,8 @@ import pytest
 
 from frcnn_core import Backbone, LRSchedule, Metric, Optimizer
 from frcnn_core.errors import SpecError
-from frcnn_core.plugins import Plugins, installed
-from frcnn_core.registry import Registered
+from frcnn_core.plugin.discovery import Plugins, installed
+from frcnn_core.plugin.registry import Registered
 from frcnn_core.spec.check import (
     TASKS,
     check,
@@ -114,7 +114,7 @@ def only(plugins, text, task=None):
 @pytest.mark.parametrize("name", ["kitti_resnet18.txt", "tao5_resnet50.txt"])
 @pytest.mark.parametrize("task", [None, *TASKS])
 def test_a_published_spec_is_fine_for_every_task_where_its_files_are(request, files, name, task):
-    from frcnn_core.plugins import installed
+    from frcnn_core.plugin.discovery import installed
 
     text = (request.config.rootpath / "examples" / "specs" / name).read_text()
     for path, present in (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from frcnn_core.plugins import installed
+from frcnn_core.plugin.discovery import installed
 from frcnn_core.spec.check import check
 from frcnn_core.spec.load import loads
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from frcnn_core.assemble import survey
-from frcnn_core.plugins import installed
+from frcnn_core.plugin.discovery import installed
 from frcnn_core.spec.load import loads
 from frcnn_core.survey.report import Report
 from frcnn_core.survey.validation import validate

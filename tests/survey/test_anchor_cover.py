@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from frcnn_core import boxes as geometry
-from frcnn_core import matching
-from frcnn_core.anchors import Anchors
+from frcnn_core.detector import matching
+from frcnn_core.detector.anchors import Anchors
 from frcnn_core.survey.anchor_cover import Boxes, best_iou, cover, cover_by_class, never_inside
 from frcnn_core.survey.anchor_cover import overlaps as best_overlaps
 

@@ -1,9 +1,9 @@
 import pytest
 
-from frcnn_core.anchors import Anchors
 from frcnn_core.data.classes import ClassMap
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.anchors import Anchors
 from frcnn_core.errors import DataError
-from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.spec.load import loads
 from frcnn_core.survey.anchor_report import report_on
 from frcnn_core.survey.objects import gather

@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 
-from frcnn_core.anchors import Anchors
+from frcnn_core.detector.anchors import Anchors
 from frcnn_core.survey.anchor_cover import Boxes, cover
 from frcnn_core.survey.anchor_search import score, suggest
 

@@ -12,7 +12,7 @@ from frcnn_core.assemble import conversion_plan, survey
 from frcnn_core.data import records
 from frcnn_core.data.conversion import convert
 from frcnn_core.errors import DataError, SpecError
-from frcnn_core.plugins import installed
+from frcnn_core.plugin.discovery import installed
 from frcnn_core.spec.load import loads, loads_dataset_spec
 from frcnn_core.survey.objects import gather
 

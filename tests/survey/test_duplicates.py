@@ -1,4 +1,4 @@
-from frcnn_core.labels import Object
+from frcnn_core.data.labels import Object
 from frcnn_core.survey.duplicates import SeenImages
 
 CAR = Object("car", 1, 2, 3, 4)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from frcnn_core.data.classes import ClassMap
+from frcnn_core.data.labels import Labels, Object
+from frcnn_core.data.preprocessing import Preprocessing
 from frcnn_core.errors import DataError
-from frcnn_core.labels import Labels, Object
-from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.survey import statistics
 from frcnn_core.survey.labelled_files import LabelledFile, Split
 from frcnn_core.survey.objects import gather

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from frcnn_core.assemble import survey
 from frcnn_core.data import records
-from frcnn_core.labels import Object
-from frcnn_core.plugins import installed
+from frcnn_core.data.labels import Object
+from frcnn_core.plugin.discovery import installed
 from frcnn_core.spec.load import loads, loads_dataset_spec
 from frcnn_core.survey.validation import validate
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frcnn_core.anchors import Anchors
 from frcnn_core.data.classes import ClassMap
-from frcnn_core.labels import Labels
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.data.labels import Labels
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.anchors import Anchors
 from frcnn_core.survey.labelled_files import LabelledFile
 from frcnn_core.survey.objects import gather
 from frcnn_core.survey.page import page

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from frcnn_core.data.classes import ClassMap
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.data.preprocessing import Preprocessing
 from frcnn_core.survey.view import NetworkView
 
 CARS = ClassMap.of({"Car": "vehicle", "van": "vehicle"})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from frcnn_core import conformance
+from frcnn_core.plugin import conformance
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from frcnn_core import Backbone, ImportPlan, Unit
-from frcnn_core.import_plan import DARKNET
+from frcnn_core.plugin.import_plan import DARKNET
 from frcnn_core.testing import BackboneContract
 
 
@@ -375,7 +375,7 @@ def test_a_plan_that_covers_all_passes(failures):
 
 
 def test_folding_that_computes_something_else_fails(failures, monkeypatch):
-    from frcnn_core import folding
+    from frcnn_core.detector import folding
 
     check = "test_running_it_with_folded_convolutions_gives_the_same"
     assert failures(contract_of(Good()), check) == {}

@@ -4,8 +4,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from frcnn_core import Exporter, archive
-from frcnn_core.components import Runtime
+from frcnn_core import Exporter
+from frcnn_core.model_files import archive
+from frcnn_core.plugin.components import Runtime
 from frcnn_core.testing import ExporterContract
 
 
@@ -26,8 +27,8 @@ class Copy(Exporter):
         return [output, output.with_suffix(".json")]
 
     def load(self, path, *, key=""):
-        from frcnn_core.detector import DetectionSettings
-        from frcnn_core.model import Model
+        from frcnn_core.detector.settings import DetectionSettings
+        from frcnn_core.model_files.model import Model
 
         settings = DetectionSettings(**json.loads(path.with_suffix(".json").read_text()))
         model = Model.from_archive(archive.read(path))

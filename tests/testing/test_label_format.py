@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from frcnn_core import LabelFormat
-from frcnn_core.components import NoOptions
+from frcnn_core.data.labels import Labels, LabelSet, Object
 from frcnn_core.errors import DataError, FrcnnError
-from frcnn_core.labels import Labels, LabelSet, Object
+from frcnn_core.plugin.components import NoOptions
 from frcnn_core.testing import LabelFormatContract
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from frcnn_core import LRSchedule, Metric
 from frcnn_core.errors import SpecError
-from frcnn_core.plugins import KINDS, installed
+from frcnn_core.plugin.discovery import KINDS, installed
 from frcnn_core.testing.suites import CONTRACTS, suite
 
 HELP = {"help": "For tests."}

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from frcnn_core import weights
-from frcnn_core.arch import resolve
-from frcnn_core.layers import BackboneConfig, draw_backbone
-from frcnn_core.options import parse
-from frcnn_core.plugins import installed
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.layers import BackboneConfig
+from frcnn_core.detector.network import draw_backbone
+from frcnn_core.plugin.arch import resolve
+from frcnn_core.plugin.discovery import installed
+from frcnn_core.plugin.options import parse
 from frcnn_core.weights.importing import import_weights
 
 

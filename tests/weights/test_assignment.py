@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from frcnn_core import archive
 from frcnn_core.errors import ModelFileError
+from frcnn_core.model_files import archive
 from frcnn_core.weights import assign, read_weights
 
 KERNEL = np.arange(6, dtype=np.float32).reshape(1, 1, 3, 2)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.data.preprocessing import Preprocessing
 from frcnn_core.weights.fingerprint import COMMON, fits, guesses
 
 SIDE = 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from frcnn_core.plugins import Plugins
+from frcnn_core.plugin import Plugins
 from frcnn_core.spec import paths
 from frcnn_core.spec.dataset_export_pb2 import (
     COCOConfig,

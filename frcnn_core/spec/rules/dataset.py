@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from frcnn_core.plugins import Plugins
+from frcnn_core.plugin import Plugins
 from frcnn_core.spec import paths
 from frcnn_core.spec.dataset_pb2 import DatasetConfig, DataSource
 from frcnn_core.spec.rules.findings import Findings

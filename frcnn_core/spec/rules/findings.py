@@ -9,10 +9,8 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from frcnn_core import options
-from frcnn_core.components import Component
 from frcnn_core.errors import FrcnnError
-from frcnn_core.registry import Registry
+from frcnn_core.plugin import Component, Registry, options
 from frcnn_core.spec import paths
 from frcnn_core.spec.load import Spec
 from frcnn_core.spec.problems import Problem

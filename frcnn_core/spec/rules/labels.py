@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from frcnn_core.components import LabelFormat
 from frcnn_core.errors import FrcnnError
-from frcnn_core.label_formats import recognise
-from frcnn_core.plugins import Plugins
+from frcnn_core.plugin import LabelFormat, Plugins
+from frcnn_core.plugin.label_formats import recognise
 from frcnn_core.spec.rules.findings import Findings
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png")

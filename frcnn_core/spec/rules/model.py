@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from frcnn_core import arch
-from frcnn_core.components import Backbone
 from frcnn_core.errors import FrcnnError
-from frcnn_core.plugins import Plugins
+from frcnn_core.plugin import Backbone, Plugins, arch
 from frcnn_core.spec.model_pb2 import GRAY_SCALE, InputImageConfig, ModelConfig
 from frcnn_core.spec.rules.findings import Findings
 

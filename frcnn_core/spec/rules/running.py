@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frcnn_core.plugins import Plugins
+from frcnn_core.plugin import Plugins
 from frcnn_core.spec.evaluation_pb2 import EvaluationConfig
 from frcnn_core.spec.inference_pb2 import InferenceConfig
 from frcnn_core.spec.rules.findings import Findings

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from frcnn_core.plugins import Plugins
-from frcnn_core.registry import Registry
+from frcnn_core.plugin import Plugins, Registry
 from frcnn_core.spec.rules.findings import Findings
 from frcnn_core.spec.rules.proposals import check_proposals
 from frcnn_core.spec.training_pb2 import (

@@ -1,6 +1,6 @@
 """Layers of DarkNet 19 and 53, named as in TLT.
 
-Shape letters are those of ``frcnn_core.components``.  Stages 1 to 4 see the image, stage 5 sees
+Shape letters are those of ``frcnn_core.structures``.  Stages 1 to 4 see the image, stage 5 sees
 pooled RoIs.  Unlike other heads, stage 5 can be frozen.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keras
 
-from frcnn_core.layers import Blocks
+from frcnn_core.detector import Blocks
 
 DARKNET_19 = (
     ((64, 3),),

@@ -1,6 +1,6 @@
 """Layers of the EfficientNet family, named as in TLT and in keras.applications.
 
-Shape letters are those of ``frcnn_core.components``.  Stages 1 to 5 see the image, 6 and 7 see
+Shape letters are those of ``frcnn_core.structures``.  Stages 1 to 5 see the image, 6 and 7 see
 pooled RoIs.  Zeros go where TensorFlow puts them, as in the network the authors published.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keras
 
-from frcnn_core.layers import Blocks
+from frcnn_core.detector import Blocks
 from frcnn_efficientnet.scaling import (
     STEM_FILTERS,
     TOP_FILTERS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from frcnn_core import ImportPlan, Unit
-from frcnn_core.import_plan import TORCHVISION
+from frcnn_core.plugin.import_plan import TORCHVISION
 from frcnn_efficientnet.scaling import scaled_blocks
 
 

@@ -1,6 +1,6 @@
 """Layers of GoogLeNet, named as in TLT.
 
-Shape letters are those of ``frcnn_core.components``.  Up to inception 4e they see the image, 5a and
+Shape letters are those of ``frcnn_core.structures``.  Up to inception 4e they see the image, 5a and
 5b see pooled RoIs.  As in TLT every convolution is normalized, and the pools between stages are 2x2
 where the paper's are 3x3.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import keras
 
-from frcnn_core.layers import Blocks
+from frcnn_core.detector import Blocks
 
 INCEPTIONS = {
     # 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from frcnn_core import ImportPlan, Unit
-from frcnn_core.import_plan import TENSORFLOW
+from frcnn_core.plugin.import_plan import TENSORFLOW
 from frcnn_mobilenet_v1.network import BLOCKS
 
 

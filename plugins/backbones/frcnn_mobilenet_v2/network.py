@@ -1,13 +1,13 @@
 """Layers of MobileNet V2 at full width, named as in TLT.
 
-Shape letters are those of ``frcnn_core.components``.
+Shape letters are those of ``frcnn_core.structures``.
 """
 
 from __future__ import annotations
 
 import keras
 
-from frcnn_core.layers import Blocks
+from frcnn_core.detector import Blocks
 
 STEM_FILTERS = 32
 

@@ -1,6 +1,6 @@
 """Layers of the ResNet family, named as in TLT.
 
-Shape letters are those of ``frcnn_core.components``.  Stages 1 to 3 see the image, stage 4 sees
+Shape letters are those of ``frcnn_core.structures``.  Stages 1 to 3 see the image, stage 4 sees
 pooled RoIs.  The stride of a stage sits on the first convolution of its first unit, which in
 bottlenecks is the 1x1 (the paper's layout, not torchvision's).
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import keras
 
-from frcnn_core.layers import Blocks
+from frcnn_core.detector import Blocks
 
 UNITS = {
     "10": (1, 1, 1, 1),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from frcnn_core import ImportPlan, Unit
 from frcnn_core.errors import ModelFileError
-from frcnn_core.import_plan import CAFFE, TORCHVISION
+from frcnn_core.plugin.import_plan import CAFFE, TORCHVISION
 from frcnn_resnet.network import BOTTLENECKS, UNITS, letters
 
 _CONFIG = {"use_pooling": True, "all_projections": False}

@@ -1,6 +1,6 @@
 """Layers of VGG 16 and 19, named as in TLT.
 
-Shape letters are those of ``frcnn_core.components``.  Blocks 1 to 5 see the image, the dense
+Shape letters are those of ``frcnn_core.structures``.  Blocks 1 to 5 see the image, the dense
 layers see pooled RoIs.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import keras
 
-from frcnn_core.layers import Blocks
+from frcnn_core.detector import Blocks
 
 CONVOLUTIONS = {
     "16": (2, 2, 3, 3, 3),

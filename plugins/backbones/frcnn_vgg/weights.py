@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from frcnn_core import ImportPlan, Unit
-from frcnn_core.import_plan import CAFFE, TORCHVISION
+from frcnn_core.plugin.import_plan import CAFFE, TORCHVISION
 from frcnn_vgg.network import FILTERS, letters
 
 _CONFIG = {"use_pooling": True}

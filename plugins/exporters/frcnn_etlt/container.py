@@ -4,7 +4,7 @@ Layout::
 
     4 bytes    length L of the name, little-endian; 0 for ONNX
     L          name of the input, for models in UFF, which frcnn does not write
-    ...        the ONNX model in frcnn's envelope (frcnn_core.encryption)
+    ...        the ONNX model in frcnn's envelope (frcnn_core.model_files.encryption)
 
 The layout is TLT's, the encryption is not: the codec of NVIDIA's is closed.  Neither can read what
 the other wrote.
@@ -17,8 +17,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from frcnn_core import encryption
 from frcnn_core.errors import ModelFileError
+from frcnn_core.model_files import encryption
 
 _NAME_LENGTH = struct.Struct("<i")
 _LONGEST_NAME = 1024

@@ -22,7 +22,7 @@ class Onnx(Exporter):
         return [output, *companions.of(output, options)]
 
     def recognises(self, path):
-        from frcnn_core.formats import Format, recognise
+        from frcnn_core.model_files import Format, recognise
 
         return path.exists() and recognise(path) is Format.ONNX
 

@@ -12,8 +12,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from frcnn_core.detector import DetectionSettings
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.model import Model
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import CalibrationImages
 from frcnn_onnx import detection, metadata, parts
 from frcnn_onnx.graph import Graph, Tensor
 from frcnn_onnx.options import OnnxOptions

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frcnn_core.data import Preprocessing
 from frcnn_core.files import require_free, write_whole
-from frcnn_core.int8 import Int8Options
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.plugin import Int8Options
 
 if TYPE_CHECKING:
     from frcnn_core.detector import DetectionSettings
-    from frcnn_core.model import Model
+    from frcnn_core.model_files import Model
 
 LABELS, PART, WHOLE = "labels.txt", "nvinfer_config.txt", "config_infer_primary.txt"
 

@@ -1,6 +1,6 @@
 """What stands between the three parts of a detector, in standard ONNX operators.
 
-The steps and their order are those of ``FasterRCNN.detect`` (frcnn_core/detector.py,
+The steps and their order are those of ``FasterRCNN.detect`` (frcnn_core/detector/faster_rcnn.py,
 proposals.py, roi_pooling.py), and so are the numbers, up to rounding.  Three things are written
 differently, because ONNX has other operators:
 
@@ -11,7 +11,7 @@ differently, because ONNX has other operators:
 * ``RoiAlign`` with one sample per bin is ``crop_and_resize`` of a RoI that is half a bin larger at
   each side, and begins half a cell later.
 
-Shape letters are those of ``frcnn_core.components``; k is the number of boxes before suppression.
+Shape letters are those of ``frcnn_core.structures``; k is the number of boxes before suppression.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frcnn_core.anchors import STRIDE, Anchors
 from frcnn_core.boxes import MAX_LOG_SCALE
-from frcnn_core.detector import DetectionSettings
-from frcnn_core.proposals import MIN_SIDE
+from frcnn_core.detector import MIN_SIDE, STRIDE, Anchors, DetectionSettings
 from frcnn_onnx.graph import Graph, Tensor
 
 MOST = 3840

@@ -8,8 +8,8 @@ from pathlib import Path
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.errors import FrcnnError
 from frcnn_core.files import require_free, write_whole
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.model import Model
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import CalibrationImages
 from frcnn_onnx import companions
 from frcnn_onnx.build import Built, build
 from frcnn_onnx.options import OnnxOptions

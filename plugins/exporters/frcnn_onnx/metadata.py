@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import onnx
 
+from frcnn_core.data import Preprocessing
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.errors import ModelFileError
-from frcnn_core.model import Model
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.model_files import Model
 
 PREFIX = "frcnn."
 

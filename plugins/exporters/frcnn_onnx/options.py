@@ -7,8 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import Literal
 
-from frcnn_core.int8 import Int8Options
-from frcnn_core.options import option
+from frcnn_core.plugin import Int8Options, option
 
 OLDEST_OPSET, NEWEST_OPSET = 17, 18
 """What the graph needs, and what tf2onnx knows."""

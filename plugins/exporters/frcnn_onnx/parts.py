@@ -22,9 +22,9 @@ import tensorflow as tf
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from frcnn_core import folding, graphs
+from frcnn_core.detector import folding, graphs
+from frcnn_core.detector.quantized_layers import FakeQuantize
 from frcnn_core.errors import FrcnnError
-from frcnn_core.quantized_layers import FakeQuantize
 from frcnn_onnx import wiring
 
 IMAGES = "images"

@@ -2,7 +2,7 @@
 
 The graph's input then is ``images`` (N, H0, W0, C) uint8, RGB or luma, of any size, which all
 images of a batch share.  The numbers are those of ``Preprocessing.fit`` and ``normalize``
-(frcnn_core/preprocessing.py), up to rounding.  Boxes are given in terms of these images: ``boxes``
+(``frcnn_core.data``), up to rounding.  Boxes are given in terms of these images: ``boxes``
 in their pixels, the rows of ``NMS`` as fractions of their width and height.
 
 What is added has ``pixels/`` before its name, and what was an input becomes a tensor under its old
@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from frcnn_core.anchors import STRIDE
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.data import Preprocessing
+from frcnn_core.detector import STRIDE
 from frcnn_onnx import metadata
 from frcnn_onnx.build import IMAGES, SIZES
 from frcnn_onnx.graph import Graph, Tensor

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from frcnn_core.components import Runtime
-from frcnn_core.preprocessing import canvas
+from frcnn_core.detector import canvas
+from frcnn_core.plugin import Runtime
 from frcnn_core.structures import Detections
 from frcnn_onnx.build import IMAGES, SIZES
 from frcnn_onnx.metadata import Metadata

@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from frcnn_core.components import Runtime
 from frcnn_core.errors import ModelFileError
+from frcnn_core.plugin import Runtime
 from frcnn_onnx import metadata, pixels
 from frcnn_onnx.build import IMAGES, SIZES
 from frcnn_onnx.int8.onnx_runtime import fitted

@@ -16,8 +16,8 @@ import openvino
 
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.files import require_free, whole
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.model import Model
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import CalibrationImages
 from frcnn_onnx import int8, metadata
 from frcnn_onnx.build import build
 from frcnn_openvino import scales

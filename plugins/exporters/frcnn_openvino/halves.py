@@ -6,7 +6,7 @@ import numpy as np
 import openvino
 from openvino import opset13 as operations
 
-from frcnn_core.model import PARTS
+from frcnn_core.model_files import PARTS
 
 _LARGEST = float(np.finfo(np.float16).max)
 

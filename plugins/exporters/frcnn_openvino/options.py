@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from frcnn_core.options import option
+from frcnn_core.plugin import option
 from frcnn_onnx.options import GraphOptions
 
 

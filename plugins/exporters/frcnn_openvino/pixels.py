@@ -5,7 +5,7 @@ from __future__ import annotations
 import openvino
 from openvino import opset13 as operations
 
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.data import Preprocessing
 from frcnn_onnx.build import IMAGES, SIZES
 from frcnn_onnx.pixels import NETWORK
 

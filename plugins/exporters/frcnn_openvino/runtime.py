@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from frcnn_core.components import Runtime
 from frcnn_core.errors import ModelFileError
+from frcnn_core.plugin import Runtime
 from frcnn_onnx import metadata
 from frcnn_onnx.build import IMAGES, SIZES
 from frcnn_onnx.runtime import runtime

@@ -14,7 +14,7 @@ class SavedModel(Exporter):
         return folder.write(model, output, settings)
 
     def recognises(self, path):
-        from frcnn_core.formats import Format, recognise
+        from frcnn_core.model_files import Format, recognise
 
         return recognise(path) is Format.SAVED_MODEL
 

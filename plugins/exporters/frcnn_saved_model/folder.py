@@ -30,12 +30,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from frcnn_core.components import Runtime
+from frcnn_core.data import Preprocessing, Resampled
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.errors import ModelFileError
 from frcnn_core.files import whole
-from frcnn_core.model import Model
-from frcnn_core.preprocessing import Preprocessing, Resampled
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import Runtime
 from frcnn_core.structures import Detections
 
 DESCRIPTION = "frcnn.json"

@@ -86,7 +86,7 @@ def read(path: Path, key: str) -> onnx.ModelProto:
     Raises:
         ModelFileError: it cannot be read, or the key is wrong.
     """
-    from frcnn_core.formats import Format, recognise
+    from frcnn_core.model_files import Format, recognise
 
     kind = recognise(path)
     try:

@@ -7,8 +7,8 @@ from pathlib import Path
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.errors import FrcnnError
 from frcnn_core.files import require_free
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.model import Model
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import CalibrationImages
 from frcnn_onnx import int8
 from frcnn_onnx.build import build
 from frcnn_tensorrt import api, engine, files, sidecar

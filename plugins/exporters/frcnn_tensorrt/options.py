@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from frcnn_core.options import option
+from frcnn_core.plugin import option
 from frcnn_onnx.options import GraphOptions
 
 GIGABYTE = 1 << 30

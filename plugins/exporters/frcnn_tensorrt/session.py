@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from frcnn_core.components import Runtime
 from frcnn_core.errors import ModelFileError
+from frcnn_core.plugin import Runtime
 from frcnn_onnx.build import IMAGES, SIZES
 from frcnn_onnx.runtime import runtime
 from frcnn_tensorrt import api, sidecar

@@ -22,7 +22,7 @@ class Tflite(Exporter):
         return (output, ranges) if ranges else (output,)
 
     def recognises(self, path):
-        from frcnn_core.formats import Format, recognise
+        from frcnn_core.model_files import Format, recognise
 
         return path.exists() and recognise(path) is Format.TFLITE
 

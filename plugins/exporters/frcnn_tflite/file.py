@@ -12,8 +12,8 @@ import tensorflow as tf
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.errors import FrcnnError
 from frcnn_core.files import require_free, write_whole
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.model import Model
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import CalibrationImages
 from frcnn_onnx import metadata
 from frcnn_onnx.metadata import Metadata
 from frcnn_tflite import description

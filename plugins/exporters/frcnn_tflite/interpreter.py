@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from frcnn_core.components import Runtime
-from frcnn_core.cores import num_cores
 from frcnn_core.errors import ModelFileError
+from frcnn_core.plugin import Runtime
+from frcnn_core.processes import num_cores
 from frcnn_core.structures import Detections
 from frcnn_onnx.outputs import cut
 from frcnn_tflite import description

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 import keras
 import tensorflow as tf
 
-from frcnn_core import folding
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector import DetectionSettings, folding
+from frcnn_core.detector.quantized_layers import FakeQuantize
 from frcnn_core.errors import FrcnnError
-from frcnn_core.model import Model
-from frcnn_core.quantized_layers import FakeQuantize
+from frcnn_core.model_files import Model
 from frcnn_tflite import tail
 from frcnn_tflite.options import TfliteOptions
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from frcnn_core.int8 import Int8Options
-from frcnn_core.options import option
+from frcnn_core.plugin import Int8Options, option
 
 
 @dataclass(frozen=True)

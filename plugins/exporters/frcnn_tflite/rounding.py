@@ -21,14 +21,13 @@ import tensorflow as tf
 from keras import layers
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
-from frcnn_core import graphs
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector import DetectionSettings, graphs
+from frcnn_core.detector.quantized_layers import STEPS, FakeQuantize
 from frcnn_core.errors import FrcnnError
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.model import Model
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import CalibrationImages
 from frcnn_core.quantization import ranges as trained_ranges
 from frcnn_core.quantization.insertion import HANDING_ON, NORMS
-from frcnn_core.quantized_layers import STEPS, FakeQuantize
 from frcnn_tflite.options import TfliteOptions
 from frcnn_tflite.tail import apart
 

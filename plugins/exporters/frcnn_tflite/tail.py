@@ -1,9 +1,8 @@
 """What stands between and after the three parts of a detector, in operators that TensorFlow Lite
 has itself.
 
-The steps and their order are those of ``FasterRCNN.detect`` (frcnn_core/detector.py, proposals.py,
-roi_pooling.py), and so are the numbers, up to rounding.  Two operations have no counterpart and are
-written out:
+The steps and their order are those of ``FasterRCNN.detect``, and so are the numbers, up to
+rounding.  Two operations have no counterpart and are written out:
 
 * ``tf.image.crop_and_resize`` is four gathers of cells and their weighted sum.
 * ``tf.image.combined_non_max_suppression`` is ``NON_MAX_SUPPRESSION_V4`` for each class, and the
@@ -14,7 +13,7 @@ sigmoid and softmax that it recognises, for it knows what comes out, and scores 
 of 1/256.  So they are written in pieces that it does not put together (``apart``).
 
 There is one image, so shapes have no B: TensorFlow Lite suppresses the boxes of one image at a
-time.  Shape letters are otherwise those of ``frcnn_core.components``.
+time.  Shape letters are otherwise those of ``frcnn_core.plugin.components``.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from frcnn_core import boxes as geometry
-from frcnn_core.detector import DetectionSettings
-from frcnn_core.proposals import MIN_SIDE
+from frcnn_core.detector import MIN_SIDE, DetectionSettings
 
 NEVER = -1.0
 """The score of what is no candidate: below every score, and every threshold."""

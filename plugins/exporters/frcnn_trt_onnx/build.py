@@ -24,11 +24,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from frcnn_core.anchors import STRIDE
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector import MIN_SIDE, STRIDE, DetectionSettings
 from frcnn_core.errors import FrcnnError
-from frcnn_core.model import Model
-from frcnn_core.proposals import MIN_SIDE
+from frcnn_core.model_files import Model
 from frcnn_onnx import metadata, parts
 from frcnn_onnx.graph import Graph, Tensor
 from frcnn_trt_onnx.options import TrtOnnxOptions

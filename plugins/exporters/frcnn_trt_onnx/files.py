@@ -9,8 +9,8 @@ from pathlib import Path
 
 from frcnn_core.detector import DetectionSettings
 from frcnn_core.files import require_free, write_whole
-from frcnn_core.int8 import CalibrationImages, Int8Options
-from frcnn_core.model import Model
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import CalibrationImages, Int8Options
 from frcnn_onnx import companions
 from frcnn_trt_onnx.build import CROP, OUTPUTS, Built, build
 from frcnn_trt_onnx.options import TrtOnnxOptions

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from frcnn_core.int8 import Int8Options
-from frcnn_core.options import option
+from frcnn_core.plugin import Int8Options, option
 
 OLDEST_OPSET, NEWEST_OPSET = 12, 18
 """Where what is not a plugin is the same, and what tf2onnx knows."""

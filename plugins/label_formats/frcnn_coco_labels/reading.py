@@ -14,9 +14,9 @@ from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from frcnn_core.data import Labels, LabelSet, Object, class_name
+from frcnn_core.data.label_files import decode, read_bytes
 from frcnn_core.errors import DataError
-from frcnn_core.label_files import decode, read_bytes
-from frcnn_core.labels import Labels, LabelSet, Object, class_name
 
 _SECTIONS = ("images", "annotations", "categories")
 _MOST = 20

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from frcnn_coco_labels.reading import end
+from frcnn_core.data import LabelledImage, Object
+from frcnn_core.data.label_files import refuse_existing
 from frcnn_core.errors import DataError
 from frcnn_core.files import whole
-from frcnn_core.label_files import refuse_existing
-from frcnn_core.labels import LabelledImage, Object
 
 
 def write(

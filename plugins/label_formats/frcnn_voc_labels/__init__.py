@@ -35,7 +35,7 @@ class VocLabels(LabelFormat):
         return write(images, output, one_based=options.one_based)
 
     def recognises(self, labels):
-        from frcnn_core.label_files import sample
+        from frcnn_core.data.label_files import sample
 
         return any("<annotation" in text for text in sample(labels, ".xml"))
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
+from frcnn_core.data import Labels, Object, class_name
+from frcnn_core.data.label_files import LabelFiles
 from frcnn_core.errors import DataError
-from frcnn_core.label_files import LabelFiles
-from frcnn_core.labels import Labels, Object, class_name
 
 _ROOT = "annotation"
 _SIDES = ("xmin", "ymin", "xmax", "ymax")

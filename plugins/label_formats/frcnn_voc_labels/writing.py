@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from frcnn_core import label_files
-from frcnn_core.label_files import number
-from frcnn_core.labels import LabelledImage, Object
+from frcnn_core.data import LabelledImage, Object, label_files
+from frcnn_core.data.label_files import number
 
 
 def write(images: Iterable[LabelledImage], output: Path, *, one_based: bool = False) -> list[Path]:

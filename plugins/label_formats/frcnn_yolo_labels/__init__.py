@@ -41,7 +41,7 @@ class YoloLabels(LabelFormat):
         return write(images, output, classes.given(options.classes) if options.classes else None)
 
     def recognises(self, labels):
-        from frcnn_core.label_files import sample
+        from frcnn_core.data.label_files import sample
         from frcnn_yolo_labels.reading import OTHERS, looks_like
 
         return any(map(looks_like, sample(labels, ".txt", others=OTHERS)))

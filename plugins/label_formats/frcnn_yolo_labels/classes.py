@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from frcnn_core.data import class_name
+from frcnn_core.data.label_files import decode, read_bytes
 from frcnn_core.errors import DataError
-from frcnn_core.label_files import decode, read_bytes
-from frcnn_core.labels import class_name
 
 FILES = ("classes.txt", "obj.names", "data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _LEVELS = 3

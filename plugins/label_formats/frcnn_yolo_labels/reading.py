@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from pathlib import Path
 
+from frcnn_core.data import Labels, Object
+from frcnn_core.data.label_files import LabelFiles, decode
 from frcnn_core.errors import DataError
-from frcnn_core.label_files import LabelFiles, decode
-from frcnn_core.labels import Labels, Object
 
 OTHERS = ("classes.txt",)
 """Text files among the labels that are none."""

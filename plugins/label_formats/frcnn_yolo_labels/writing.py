@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal, localcontext
 from pathlib import Path
 
-from frcnn_core import label_files
+from frcnn_core.data import LabelledImage, Object, label_files
 from frcnn_core.errors import DataError
-from frcnn_core.labels import LabelledImage, Object
 from frcnn_yolo_labels.reading import EXACTLY, ROUNDING
 
 _FEW, _MOST = 6, 40

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from frcnn_core.components import Accumulator, MetricResult
-from frcnn_core.scoring import area, by_score, iou, match_free
+from frcnn_core.evaluation.scoring import area, by_score, iou, match_free
+from frcnn_core.plugin import Accumulator, MetricResult
 from frcnn_core.structures import GroundTruth, ImageDetections
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)

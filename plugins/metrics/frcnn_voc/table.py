@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from frcnn_core.components import Accumulator, MetricResult
-from frcnn_core.scoring import TRUE_POSITIVE, best_overlap, by_score, iou, match_best
+from frcnn_core.evaluation.scoring import TRUE_POSITIVE, best_overlap, by_score, iou, match_best
+from frcnn_core.plugin import Accumulator, MetricResult
 from frcnn_core.structures import GroundTruth, ImageDetections
 
 RPN_IOU = 0.5

@@ -2,8 +2,8 @@ import struct
 
 import pytest
 
-from frcnn_core.encryption import encrypt
 from frcnn_core.errors import ModelFileError
+from frcnn_core.model_files.encryption import encrypt
 from frcnn_etlt import container
 
 KEY = "tlt_encode"

@@ -2,9 +2,9 @@ import numpy as np
 import onnx
 import pytest
 
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import ModelFileError, SpecError
-from frcnn_core.options import parse
+from frcnn_core.plugin.options import parse
 from frcnn_core.testing.exporter import small_model
 from frcnn_etlt import Etlt, container
 from frcnn_etlt.options import EtltOptions

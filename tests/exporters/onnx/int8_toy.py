@@ -7,10 +7,11 @@ import numpy as np
 import onnx
 import toy
 
-from frcnn_core.detector import DetectionSettings, FasterRCNN
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.model import Model
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.detector.settings import DetectionSettings
+from frcnn_core.model_files.model import Model
+from frcnn_core.plugin.int8 import CalibrationImages
 from frcnn_core.quantization import quantize
 from frcnn_onnx.build import join
 from frcnn_onnx.int8.building import layer_paths, marked_parts

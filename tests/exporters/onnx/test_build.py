@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from exporters.onnx.int8_toy import float_model
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.testing.exporter import HEIGHT, WIDTH, small_model
 from frcnn_onnx import metadata
 from frcnn_onnx.build import build

@@ -4,10 +4,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import FrcnnError, SpecError
-from frcnn_core.options import parse
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.plugin.options import parse
 from frcnn_core.testing.exporter import small_model
 from frcnn_onnx import Onnx, deepstream
 from frcnn_onnx.options import OnnxOptions

@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from exporters.onnx.added_nodes import model_of
 from frcnn_core import boxes as geometry
-from frcnn_core.anchors import Anchors
-from frcnn_core.detector import DetectionSettings
-from frcnn_core.proposals import propose
-from frcnn_core.roi_pooling import crop_and_resize
+from frcnn_core.detector.anchors import Anchors
+from frcnn_core.detector.proposals import propose
+from frcnn_core.detector.roi_pooling import crop_and_resize
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_onnx import detection
 from frcnn_onnx.graph import Graph
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from frcnn_core.detector import DetectionSettings, FasterRCNN
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import FrcnnError
-from frcnn_core.preprocessing import Preprocessing
 from frcnn_core.testing.exporter import small_model
 from frcnn_onnx import files
 from frcnn_onnx.build import build

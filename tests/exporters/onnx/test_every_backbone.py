@@ -12,10 +12,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from frcnn_core.anchors import Anchors
-from frcnn_core.detector import draw
-from frcnn_core.layers import BackboneConfig
-from frcnn_core.plugins import installed
+from frcnn_core.detector.anchors import Anchors
+from frcnn_core.detector.layers import BackboneConfig
+from frcnn_core.detector.network import draw
+from frcnn_core.plugin.discovery import installed
 from frcnn_onnx.parts import convert
 
 pytestmark = pytest.mark.slow

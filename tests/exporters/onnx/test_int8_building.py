@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from exporters.onnx import int8_toy
-from frcnn_core import folding
+from frcnn_core.detector import folding
 from frcnn_core.errors import FrcnnError
 from frcnn_core.quantization import ranges
 from frcnn_onnx import metadata

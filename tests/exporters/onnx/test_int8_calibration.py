@@ -7,10 +7,10 @@ import tensorflow as tf
 import toy
 
 from exporters.onnx import int8_toy
-from frcnn_core import folding
+from frcnn_core.detector import folding
+from frcnn_core.detector.roi_pooling import crop_and_resize
 from frcnn_core.errors import FrcnnError
-from frcnn_core.int8 import CalibrationImages, Int8Options
-from frcnn_core.roi_pooling import crop_and_resize
+from frcnn_core.plugin.int8 import CalibrationImages, Int8Options
 from frcnn_onnx.int8 import calibration, pairs
 from frcnn_onnx.int8.calibration import calibrate
 from frcnn_onnx.int8.range_finders import BINS

@@ -6,7 +6,7 @@ import pytest
 
 from exporters.onnx import int8_toy
 from frcnn_core.errors import ModelFileError
-from frcnn_core.int8 import Int8Options
+from frcnn_core.plugin.int8 import Int8Options
 from frcnn_onnx.int8 import calibration, costs, layer_costs
 from frcnn_onnx.int8.calibration import calibrate
 from frcnn_onnx.int8.insertion import quantized, quantized_layers

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from frcnn_core.errors import ModelFileError
-from frcnn_core.int8 import Int8Options
+from frcnn_core.plugin.int8 import Int8Options
 from frcnn_onnx.int8.range_files import cache_text, files, read_cache, write_ranges
 
 RANGES = {"input_image": 151.061, "features/relu": 6.0, "rpn/a: b": 1.0}

@@ -1,9 +1,9 @@
 import onnx
 import pytest
 
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import ModelFileError
-from frcnn_core.preprocessing import Preprocessing
 from frcnn_onnx import metadata
 from frcnn_onnx.metadata import Metadata
 

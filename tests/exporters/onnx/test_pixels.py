@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from frcnn_core.detector import DetectionSettings
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.testing.exporter import small_model
 from frcnn_onnx import metadata
 from frcnn_onnx.build import build

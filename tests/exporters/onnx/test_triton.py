@@ -6,7 +6,7 @@ import onnx
 import pytest
 from google.protobuf import text_format
 
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import FrcnnError
 from frcnn_core.testing.exporter import small_model
 from frcnn_onnx import Onnx

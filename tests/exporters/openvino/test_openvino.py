@@ -5,10 +5,11 @@ import numpy as np
 import openvino
 import pytest
 
-from frcnn_core.detector import DetectionSettings, FasterRCNN
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import FrcnnError, ModelFileError
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.plugin.int8 import CalibrationImages
 from frcnn_core.testing.exporter import HEIGHT, WIDTH, ExporterContract, small_model
 from frcnn_onnx import Onnx
 from frcnn_onnx.options import OnnxOptions

@@ -7,7 +7,7 @@ from frcnn_core.testing.exporter import small_model
 @pytest.fixture(scope="session")
 def small_onnx():
     """The detector of ``small_model`` in ONNX, for any number of images of 64x96."""
-    from frcnn_core.detector import DetectionSettings
+    from frcnn_core.detector.settings import DetectionSettings
     from frcnn_onnx.build import build
     from frcnn_onnx.options import OnnxOptions
 

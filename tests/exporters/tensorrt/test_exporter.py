@@ -5,9 +5,9 @@ import json
 import pytest
 
 from exporters.tensorrt import fakes
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import FrcnnError
-from frcnn_core.options import parse
+from frcnn_core.plugin.options import parse
 from frcnn_core.testing.exporter import ExporterContract, small_model
 from frcnn_tensorrt import TensorRT, api
 from frcnn_tensorrt.options import TensorrtOptions

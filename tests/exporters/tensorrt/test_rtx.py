@@ -53,8 +53,8 @@ def part(proto, name):
 
 @pytest.fixture(scope="module")
 def quantized_onnx():
-    from frcnn_core.detector import DetectionSettings
-    from frcnn_core.int8 import CalibrationImages
+    from frcnn_core.detector.settings import DetectionSettings
+    from frcnn_core.plugin.int8 import CalibrationImages
     from frcnn_core.testing.exporter import small_model
     from frcnn_onnx.build import build
     from frcnn_onnx.options import OnnxOptions

@@ -4,8 +4,8 @@ import tensorflow as tf
 import toy
 from keras import layers
 
+from frcnn_core.detector.quantized_layers import FakeQuantize
 from frcnn_core.quantization import quantize
-from frcnn_core.quantized_layers import FakeQuantize
 from frcnn_tflite.rounding import Rounding, rounded_tensors
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from frcnn_core import proposals, roi_pooling
-from frcnn_core.anchors import Anchors
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector import proposals, roi_pooling
+from frcnn_core.detector.anchors import Anchors
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_tflite import tail
 
 SETTINGS = DetectionSettings(

@@ -10,13 +10,14 @@ from click.testing import CliRunner
 
 from exporters.onnx import int8_toy
 from exporters.tflite import contents
-from frcnn_core import archive
 from frcnn_core.cli import main
-from frcnn_core.detector import DetectionSettings, FasterRCNN
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import FrcnnError, ModelFileError
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.model import Model
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.model_files import archive
+from frcnn_core.model_files.model import Model
+from frcnn_core.plugin.int8 import CalibrationImages
 from frcnn_core.quantization import quantize, quantizers
 from frcnn_core.testing.exporter import ExporterContract
 from frcnn_tflite import Tflite

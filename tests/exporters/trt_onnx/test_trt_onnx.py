@@ -6,12 +6,13 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from frcnn_core.anchors import Anchors
-from frcnn_core.detector import DetectionSettings, FasterRCNN
+from frcnn_core.data.preprocessing import Preprocessing
+from frcnn_core.detector.anchors import Anchors
+from frcnn_core.detector.faster_rcnn import FasterRCNN
+from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.errors import FrcnnError, ModelFileError, SpecError
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.options import parse
-from frcnn_core.preprocessing import Preprocessing
+from frcnn_core.plugin.int8 import CalibrationImages
+from frcnn_core.plugin.options import parse
 from frcnn_core.quantization import quantize, quantizers
 from frcnn_core.testing.exporter import small_model
 from frcnn_onnx.int8.range_files import read_cache

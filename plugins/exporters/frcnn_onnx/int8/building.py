@@ -8,11 +8,10 @@ from collections.abc import Mapping
 import keras
 import onnx
 
-from frcnn_core import graphs
-from frcnn_core.detector import DetectionSettings
+from frcnn_core.detector import DetectionSettings, graphs
 from frcnn_core.errors import FrcnnError
-from frcnn_core.int8 import CalibrationImages
-from frcnn_core.model import Model
+from frcnn_core.model_files import Model
+from frcnn_core.plugin import CalibrationImages
 from frcnn_core.quantization import quantization, quantize
 from frcnn_core.quantization import ranges as trained_ranges
 from frcnn_onnx import metadata

@@ -16,7 +16,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from frcnn_core.errors import FrcnnError
-from frcnn_core.int8 import CalibrationImages, Int8Options
+from frcnn_core.plugin import CalibrationImages, Int8Options
 from frcnn_onnx import wiring
 from frcnn_onnx.int8 import pairs, range_finders
 from frcnn_onnx.int8.range_finders import BINS

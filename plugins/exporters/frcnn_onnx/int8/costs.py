@@ -20,9 +20,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from frcnn_core.components import LayerCost
 from frcnn_core.errors import ModelFileError
-from frcnn_core.int8 import CalibrationImages
+from frcnn_core.plugin import CalibrationImages, LayerCost
 from frcnn_onnx import wiring
 from frcnn_onnx.int8 import insertion
 from frcnn_onnx.int8.calibration import feeds, session

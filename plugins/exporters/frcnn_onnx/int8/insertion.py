@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from frcnn_core.detector.quantized_layers import STEPS
 from frcnn_core.errors import FrcnnError
-from frcnn_core.quantized_layers import STEPS
 from frcnn_onnx import wiring
 from frcnn_onnx.int8 import kernels, padding, pairs
 from frcnn_onnx.wiring import HANDING_ON, HAS_KERNEL, Wiring

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from frcnn_core import graphs
-from frcnn_core.quantized_layers import (
+from frcnn_core.detector import graphs
+from frcnn_core.detector.quantized_layers import (
     SMALLEST_RANGE,
     STEPS,
     QuantizedDepthwiseConv2D,

@@ -14,8 +14,8 @@ import keras
 import tensorflow as tf
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
-from frcnn_core import graphs
-from frcnn_core.quantized_layers import FakeQuantize
+from frcnn_core.detector import graphs
+from frcnn_core.detector.quantized_layers import FakeQuantize
 
 
 class Markers:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from frcnn_core.quantized_layers import STEPS
+from frcnn_core.detector.quantized_layers import STEPS
 from frcnn_onnx import wiring
 from frcnn_onnx.wiring import Wiring
 

@@ -12,10 +12,10 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+from frcnn_core.detector.quantized_layers import STEPS
 from frcnn_core.errors import ModelFileError
 from frcnn_core.files import write_whole
-from frcnn_core.int8 import Int8Options
-from frcnn_core.quantized_layers import STEPS
+from frcnn_core.plugin import Int8Options
 
 TENSORRT = "8.6.1"
 """The version that a cache names where TensorRT is not installed: the last one that calibrates by

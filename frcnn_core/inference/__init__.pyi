@@ -1,0 +1,11 @@
+from .detect import Destination as Destination
+from .detect import DetectionWriter as DetectionWriter
+from .detect import InputImage as InputImage
+from .detect import Skipped as Skipped
+from .detect import find_images as find_images
+from .detect import infer as infer
+from .detect import read_image as read_image
+from .detect import stack as stack
+from .drawing import draw as draw
+from .drawing import draw_ground_truth as draw_ground_truth
+from .sheet import contact_sheet as contact_sheet
