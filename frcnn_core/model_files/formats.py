@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from frcnn_core.errors import ModelFileError
-from frcnn_core.model_files import darknet_files, encryption, torch_files
+from frcnn_core.model_files import darknet_files, encryption, safetensors, torch_files
 
 _EXPORTED = "Give the .tlt it was exported from."
 _AS_WEIGHTS = "Its weights can be a start: training_config.pretrained_weights."
@@ -91,7 +91,7 @@ def recognise(path: Path) -> Format:
         return _zip_kind(path, head)
     if torch_files.is_torch_pickle(head):
         return Format.TORCH
-    if torch_files.is_safetensors(head):
+    if safetensors.is_safetensors(head):
         return Format.SAFETENSORS
     return _by_name(path, head)
 
