@@ -15,8 +15,10 @@ from time import perf_counter
 
 import tensorflow as tf
 
-from benchmarks import machine, measure
+from benchmarks import machine
 from benchmarks.cases import SIMULATED, Case
+from benchmarks.jobs import training_job
+from benchmarks.timing import images_per_second, seconds_each
 from frcnn_core.data import ClassMap, Preprocessing, Source, inspect, training_batches
 
 THREADS = (1, 2)
@@ -60,14 +62,14 @@ def speed(case: Case, pictures: Path, *, runs: int) -> Speed:
         pictures: a few hundred of the case's size, as written by ``cases.draw``.
         runs: how often each thing is timed.
     """
-    job = measure.training_job(case.spec(pictures), case.use_amp)
+    job = training_job(case.spec(pictures), case.use_amp)
     steps = job.steps(repeat(next(iter(job.batches))))
-    demand = case.batch_size / measure.seconds_each(steps, runs)
+    demand = case.batch_size / seconds_each(steps, runs)
     found: dict[int, list[float]] = {threads: [] for threads in THREADS}
     for _ in range(runs):
         for threads in THREADS:
             dataset = _with_threads(job.batches.dataset, threads)
-            found[threads].append(measure.images_per_second(batch for batch, _ in dataset))
+            found[threads].append(images_per_second(batch for batch, _ in dataset))
     return Speed(case, {threads: median(rates) for threads, rates in found.items()}, demand)
 
 

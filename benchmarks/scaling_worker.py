@@ -47,8 +47,8 @@ def run(case, pictures: Path, runs: int, *, threads: int) -> dict | None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
-    from benchmarks.measure import times
     from benchmarks.scaling import COMPRESSED, COMPRESSED_EXCHANGE, EXCHANGE, STEP, WITHOUT
+    from benchmarks.timing import times
     from frcnn_core import assemble
     from frcnn_core.plugin import installed
     from frcnn_core.processes import distributed

@@ -21,8 +21,8 @@ from onnx import TensorProto, helper
 from frcnn_core.data import Preprocessing
 from frcnn_core.detector import STRIDE
 from frcnn_onnx import metadata
-from frcnn_onnx.build import IMAGES, SIZES
 from frcnn_onnx.graph import Graph, Tensor
+from frcnn_onnx.joined import IMAGES, SIZES
 
 PIXELS = "images"
 """Input (N, H0, W0, C) uint8, RGB or luma, as decoded."""

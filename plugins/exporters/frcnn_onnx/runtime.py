@@ -9,7 +9,7 @@ import numpy as np
 from frcnn_core.detector import canvas
 from frcnn_core.plugin import Runtime
 from frcnn_core.structures import Detections
-from frcnn_onnx.build import IMAGES, SIZES
+from frcnn_onnx.joined import IMAGES, SIZES
 from frcnn_onnx.metadata import Metadata
 from frcnn_onnx.outputs import cut, detections
 

@@ -10,8 +10,8 @@ import onnxruntime
 from frcnn_core.errors import ModelFileError
 from frcnn_core.plugin import Runtime
 from frcnn_onnx import metadata, pixels
-from frcnn_onnx.build import IMAGES, SIZES
 from frcnn_onnx.int8.onnx_runtime import fitted
+from frcnn_onnx.joined import IMAGES, SIZES
 from frcnn_onnx.runtime import runtime
 
 

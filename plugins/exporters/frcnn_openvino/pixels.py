@@ -6,7 +6,7 @@ import openvino
 from openvino import opset13 as operations
 
 from frcnn_core.data import Preprocessing
-from frcnn_onnx.build import IMAGES, SIZES
+from frcnn_onnx.joined import IMAGES, SIZES
 from frcnn_onnx.pixels import NETWORK
 
 

@@ -11,7 +11,7 @@ import openvino
 from frcnn_core.errors import ModelFileError
 from frcnn_core.plugin import Runtime
 from frcnn_onnx import metadata
-from frcnn_onnx.build import IMAGES, SIZES
+from frcnn_onnx.joined import IMAGES, SIZES
 from frcnn_onnx.runtime import runtime
 from frcnn_openvino import pixels
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from frcnn_core.errors import ModelFileError
 from frcnn_core.plugin import Runtime
-from frcnn_onnx.build import IMAGES, SIZES
+from frcnn_onnx.joined import IMAGES, SIZES
 from frcnn_onnx.runtime import runtime
 from frcnn_tensorrt import api, sidecar
 from frcnn_tensorrt.device import Device, device

@@ -135,9 +135,9 @@ def _measured(
     images: CalibrationImages,
 ) -> dict[str, float]:
     """Ranges by ``part/layer``, by the means of the onnx exporter."""
-    from frcnn_onnx.build import join
     from frcnn_onnx.int8.calibration import calibrate
     from frcnn_onnx.int8.markers import Markers
+    from frcnn_onnx.joined import join
     from frcnn_onnx.options import OnnxOptions
 
     markers = Markers(parts)

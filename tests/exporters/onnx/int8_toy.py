@@ -13,10 +13,10 @@ from frcnn_core.detector.settings import DetectionSettings
 from frcnn_core.model_files.model import Model
 from frcnn_core.plugin.int8 import CalibrationImages
 from frcnn_core.quantization import quantize
-from frcnn_onnx.build import join
 from frcnn_onnx.int8.building import layer_paths, marked_parts
 from frcnn_onnx.int8.calibration import session
 from frcnn_onnx.int8.markers import Markers
+from frcnn_onnx.joined import join
 from frcnn_onnx.options import OnnxOptions
 
 SETTINGS = DetectionSettings(rpn_pre_nms_top_n=30, rpn_nms_max_boxes=6, classifier_nms_max_boxes=5)

@@ -15,12 +15,12 @@ from frcnn_core.plugin import CalibrationImages
 from frcnn_core.quantization import quantization, quantize
 from frcnn_core.quantization import ranges as trained_ranges
 from frcnn_onnx import metadata
-from frcnn_onnx.build import join
 from frcnn_onnx.int8.calibration import calibrate
 from frcnn_onnx.int8.insertion import quantized
 from frcnn_onnx.int8.kernels import largest_codes
 from frcnn_onnx.int8.markers import Markers
 from frcnn_onnx.int8.pairs import tensor_ranges
+from frcnn_onnx.joined import join
 from frcnn_onnx.options import OnnxOptions
 
 
