@@ -3,6 +3,7 @@ from . import kitti as kitti
 from . import label_files as label_files
 from .augment import Augmentation as Augmentation
 from .bad_images import BadImages as BadImages
+from .batches import Batches as Batches
 from .classes import ClassMap as ClassMap
 from .conversion import ConversionPlan as ConversionPlan
 from .conversion import ConversionReport as ConversionReport
@@ -15,7 +16,6 @@ from .labels import Labels as Labels
 from .labels import LabelSet as LabelSet
 from .labels import Object as Object
 from .labels import class_name as class_name
-from .pipeline import Batches as Batches
 from .pipeline import evaluation_batches as evaluation_batches
 from .pipeline import training_batches as training_batches
 from .preprocessing import Preprocessing as Preprocessing

@@ -8,37 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from record_sets import labelled, stems
+from record_sets import CLASSES, RESTLESS, SAME_SIZE, epoch_of, labelled, spoilt, stems
 
 from frcnn_core.data import records
 from frcnn_core.data.augment import Augmentation
-from frcnn_core.data.bad_images import BadImages
 from frcnn_core.data.classes import ClassMap
 from frcnn_core.data.labels import Object
-from frcnn_core.data.pipeline import evaluation_batches, filler, training_batches
+from frcnn_core.data.pipeline import evaluation_batches, training_batches
 from frcnn_core.data.preprocessing import Preprocessing
 from frcnn_core.data.sampling import SamplingMode
 from frcnn_core.data.sources import Source
-from frcnn_core.errors import DataError
 
-CLASSES = ClassMap.of({"car": "car", "person": "person"})
-SAME_SIZE = Preprocessing(20, 30)
-RESTLESS = Augmentation(0.5, zoom_min=0.8, zoom_max=1.2, translate_max_x=3, color_shift_stddev=0.1)
 BCCD = Path(os.environ.get("FRCNN_BCCD", Path(__file__).parents[3] / "shared/data/bccd"))
-
-
-def epoch_of(source, *, augmentation=None, batch_size=2, seed=1, epoch=0, **options):
-    return training_batches(
-        [source],
-        CLASSES,
-        options.pop("preprocessing", SAME_SIZE),
-        augmentation,
-        batch_size=batch_size,
-        max_objects=options.pop("max_objects", 100),
-        seed=seed,
-        epoch=epoch,
-        **options,
-    )
 
 
 def only_image(source, preprocessing=SAME_SIZE, **options):
@@ -109,11 +90,6 @@ def test_a_rank_without_an_image_in_the_last_step_gets_a_filler(plain_source):
         value.dtype == part.dtype and part.shape.is_compatible_with(value.shape)
         for value, part in zip(empty, spec, strict=True)
     )
-
-
-def test_a_filler_of_a_dynamic_shape_is_as_small_as_an_image_can_be():
-    empty = filler(Preprocessing(0, 0, min_side=600, max_side=1000))
-    assert empty.images.shape == (1, 608, 608, 3)  # in whole cells of 16 pixels
 
 
 def test_ranks_evaluate_every_other_batch_of_one_process(plain_source):
@@ -388,102 +364,7 @@ def test_a_padded_image_keeps_its_place_when_it_is_flipped(make_source):
     assert not batch.images[0, :, 10:].numpy().any()
 
 
-# --- what goes wrong
-
-
-def spoilt(source):
-    """Three of seven images are bad, each in its way; path -> what is said of it."""
-    missing, damaged, larger = (source.images / "image_2" / f"{i}.png" for i in (1, 3, 4))
-    missing.unlink()
-    damaged.write_bytes(damaged.read_bytes()[:60])
-    larger.write_bytes(tf.io.encode_png(np.zeros((21, 30, 3), np.uint8)).numpy())
-    return {
-        str(missing): "there is no such image.",
-        str(damaged): "not a JPEG or PNG image, or damaged: Invalid PNG data, size 60.",
-        str(larger): "is 21 x 30 pixels (height x width) large, but its record says 20 x 30",
-    }
-
-
-def test_bad_images_are_named_with_what_is_wrong(plain_source):
-    expected = spoilt(plain_source)
-    bad = BadImages(limit=3)
-    assert sum(len(batch.names) for batch in epoch_of(plain_source, bad_images=bad)) == 7
-    assert bad.reasons.keys() == expected.keys()
-    for path, reason in expected.items():
-        assert bad.reasons[path].startswith(reason)
-
-
-def test_more_bad_images_than_allowed_are_an_error_that_names_all(plain_source):
-    expected = spoilt(plain_source)
-    with pytest.raises(DataError, match="--max-bad allows 2") as error:
-        list(epoch_of(plain_source, bad_images=BadImages(limit=2), batch_size=7))
-    for path, reason in expected.items():
-        assert f"{path}: {reason}" in str(error.value)
-
-
-def test_no_image_may_be_bad_unless_asked_for(plain_source):
-    spoilt(plain_source)
-    with pytest.raises(DataError, match="cannot be used"):
-        list(epoch_of(plain_source))
-    with pytest.raises(DataError, match="cannot be used"):
-        list(evaluation_batches([plain_source], CLASSES, SAME_SIZE, batch_size=3))
-
-
-@pytest.mark.parametrize(
-    "preprocessing",
-    [SAME_SIZE, Preprocessing(20, 30, resize=False), Preprocessing(0, 0, min_side=20, max_side=99)],
-)
-def test_a_bad_image_keeps_its_place_as_a_black_one_of_no_size(plain_source, preprocessing):
-    """Strong changes of colour and place, none of which it may get."""
-    options = {"preprocessing": preprocessing, "augmentation": RESTLESS}
-    before = list(epoch_of(plain_source, **options))
-    bad = BadImages(limit=3)
-    gone = [Path(path).stem for path in spoilt(plain_source)]
-    after = list(epoch_of(plain_source, bad_images=bad, **options))
-    assert stems(after) == stems(before)
-    for whole, batch in zip(before, after, strict=True):
-        assert batch.images.shape == whole.images.shape
-        for row, stem in enumerate(stems([batch])):
-            if stem in gone:
-                assert not batch.images[row].numpy().any()
-                assert batch.sizes[row].numpy().tolist() == [0, 0]
-                assert batch.scales[row].numpy().tolist() == [1, 1]
-                assert set(batch.classes[row].numpy().tolist()) == {-1}
-                assert not batch.boxes[row].numpy().any()
-            else:
-                np.testing.assert_array_equal(batch.images[row], whole.images[row])
-                np.testing.assert_array_equal(batch.boxes[row], whole.boxes[row])
-
-
-def test_an_error_that_no_image_is_to_blame_for_is_raised_as_it_is(plain_source):
-    """A mistake of the pipeline's own must not pass for a bad image."""
-
-    class Mistaken(Augmentation):
-        def apply(self, image, boxes, classes, difficult, seed):
-            with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(boxes)[0], 5)]):
-                return tf.identity(image), boxes, classes, difficult
-
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        list(epoch_of(plain_source, augmentation=Mistaken(), bad_images=BadImages(limit=100)))
-
-
-def test_images_known_to_be_bad_are_not_read_again(plain_source):
-    """In the second epoch nothing fails: the dataset underneath goes through."""
-    spoilt(plain_source)
-    bad = BadImages(limit=3)
-    list(epoch_of(plain_source, bad_images=bad))
-    second = epoch_of(plain_source, bad_images=bad, epoch=1)
-    sizes = np.concatenate([batch.sizes for batch, _ in second.dataset])
-    assert (sizes == 0).all(axis=1).sum() == 3
-
-
-def test_a_record_file_that_is_damaged_in_mid_training_is_named(plain_source):
-    batches = epoch_of(plain_source)
-    (file,) = plain_source.records
-    file.write_bytes(bytes(file.stat().st_size))
-    with pytest.raises(DataError, match="no TFRecord file, or a damaged one") as error:
-        list(batches)
-    assert str(file) in str(error.value)
+# --- the whole of it
 
 
 @pytest.mark.skipif(not BCCD.is_dir(), reason=f"no blood-cell set at {BCCD}; set FRCNN_BCCD")
