@@ -10,7 +10,7 @@ import pytest
 import toy
 from horovod_runs import TESTS, horovodrun, needs_horovod
 
-from frcnn_core.training.trainer import Interrupted
+from frcnn_core.training import Interrupted
 
 pytestmark = [pytest.mark.slow, needs_horovod]
 

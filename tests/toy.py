@@ -218,7 +218,7 @@ def validated_on(folder: Path, name: str) -> str:
 
 def run(made, stop_at: tuple[int, int] | None = None) -> list:
     """The events of a training that ``assemble`` made, stopped after a (epoch, step)."""
-    from frcnn_core.training.trainer import StepDone
+    from frcnn_core.training import StepDone
 
     events = []
     for event in made.trainer.run():

@@ -19,7 +19,7 @@ from frcnn_core import assemble
 from frcnn_core.errors import TrainingError
 from frcnn_core.processes.distributed import Workers, connect
 from frcnn_core.spec.load import loads
-from frcnn_core.training.trainer import EpochDone, StepDone
+from frcnn_core.training import EpochDone, StepDone
 
 MOMENTUM = "sgd { momentum: 0.9 }"
 """Adam divides by the size of gradients, and so makes as much of rounding as of anything else."""

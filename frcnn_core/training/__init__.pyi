@@ -1,9 +1,9 @@
+from .events import EpochDone as EpochDone
+from .events import Interrupted as Interrupted
+from .events import StepDone as StepDone
 from .log import TrainingLog as TrainingLog
 from .log import Visualizer as Visualizer
 from .status import StatusLog as StatusLog
 from .trainer import EarlyStopping as EarlyStopping
-from .trainer import EpochDone as EpochDone
-from .trainer import Interrupted as Interrupted
 from .trainer import Progress as Progress
-from .trainer import StepDone as StepDone
 from .trainer import Trainer as Trainer

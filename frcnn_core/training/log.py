@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from frcnn_core.training.events import EpochDone, Event, Interrupted, StepDone
 from frcnn_core.training.status import StatusLog
 from frcnn_core.training.tensorboard import SummaryLog, run_directory
-from frcnn_core.training.trainer import EpochDone, Event, Interrupted, StepDone, Trainer
+from frcnn_core.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from frcnn_core.evaluation import EvaluationReport
 from frcnn_core.model_files import Checkpoints, Model, archive
 from frcnn_core.processes import ALONE, Workers
 from frcnn_core.structures import Batch
+from frcnn_core.training.events import EpochDone, Event, Interrupted, StepDone
 
 
 @dataclass
@@ -55,43 +56,6 @@ class EarlyStopping:
 
     patience: int
     min_delta: float = 0.0
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """One step was taken; ``losses`` are of this step, of all processes together."""
-
-    epoch: int
-    step: int
-    """In the epoch, counted from 1."""
-    losses: dict[str, float]
-    learning_rate: float
-    images: int
-
-
-@dataclass(frozen=True)
-class EpochDone:
-    """An epoch was finished; ``losses`` are means over its images."""
-
-    epoch: int
-    losses: dict[str, float]
-    learning_rate: float
-    seconds: float
-    validation: EvaluationReport | None
-    checkpoint: Path | None
-    is_best: bool
-    num_bad_images: int = 0
-    """Files that were skipped so far, since the training was started."""
-
-
-@dataclass(frozen=True)
-class Interrupted:
-    """``stop`` was called; ``checkpoint`` holds the state in mid-epoch."""
-
-    checkpoint: Path
-
-
-Event = StepDone | EpochDone | Interrupted
 
 
 class _Step(NamedTuple):

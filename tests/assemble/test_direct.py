@@ -20,7 +20,7 @@ from frcnn_core.errors import DataError
 from frcnn_core.model_files import archive
 from frcnn_core.plugin.discovery import installed
 from frcnn_core.spec.load import loads, loads_dataset_spec
-from frcnn_core.training.trainer import Interrupted
+from frcnn_core.training import Interrupted
 
 CAR = "Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0\n"
 

@@ -18,7 +18,7 @@ from frcnn_core.model_files import archive
 from frcnn_core.model_files.model import Model
 from frcnn_core.spec.check import check
 from frcnn_core.spec.load import loads
-from frcnn_core.training.trainer import EpochDone
+from frcnn_core.training import EpochDone
 
 SHAPES = ((48, 80), (72, 40), (64, 64), (40, 90))
 """Sizes of the images; with a short side of 64, networks see 64 x 106 to 112 x 62."""

@@ -5,7 +5,7 @@ import toy
 
 from frcnn_core import assemble
 from frcnn_core.spec.load import loads
-from frcnn_core.training.trainer import EpochDone
+from frcnn_core.training import EpochDone
 
 EPOCHS = 20
 

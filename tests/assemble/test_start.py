@@ -12,7 +12,7 @@ from frcnn_core.model_files import archive
 from frcnn_core.model_files.model import Model
 from frcnn_core.pruning import Criterion, Plan, prune
 from frcnn_core.spec.load import loads
-from frcnn_core.training.trainer import EpochDone
+from frcnn_core.training import EpochDone
 from frcnn_core.weights import Origin
 
 

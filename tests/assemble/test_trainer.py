@@ -14,7 +14,7 @@ from frcnn_core.model_files import archive
 from frcnn_core.model_files.checkpoints import how_to_resume
 from frcnn_core.model_files.keras_files import write_hdf5
 from frcnn_core.spec.load import loads
-from frcnn_core.training.trainer import EarlyStopping, EpochDone, Interrupted, StepDone
+from frcnn_core.training import EarlyStopping, EpochDone, Interrupted, StepDone
 
 
 @pytest.fixture(scope="module")

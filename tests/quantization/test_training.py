@@ -19,8 +19,8 @@ from frcnn_core.pruning import Criterion, Plan, prune
 from frcnn_core.quantization import Quantization, quantization, quantize, quantizers, ranges
 from frcnn_core.spec.load import loads
 from frcnn_core.structures import Detections
+from frcnn_core.training import EpochDone, Interrupted
 from frcnn_core.training import statistics as calibration
-from frcnn_core.training.trainer import EpochDone, Interrupted
 from frcnn_saved_model import SavedModel
 
 QAT = "enable_qat: True"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from frcnn_core.errors import TrainingError
+from frcnn_core.training.events import EpochDone, Interrupted, StepDone
 from frcnn_core.training.log import TrainingLog, Visualizer
-from frcnn_core.training.trainer import EpochDone, Interrupted, Progress, StepDone
+from frcnn_core.training.trainer import Progress
 
 LOSSES = {"rpn_class": 0.5, "rpn_box": 0.25, "head_class": 1.0, "head_box": 0.0}
 

@@ -1,6 +1,6 @@
 """The loop, around a network of one weight that runs after the mean of the images.
 
-``tests/test_assemble.py`` trains real detectors.
+``tests/assemble/test_trainer.py`` trains real detectors.
 """
 
 import json
@@ -23,14 +23,8 @@ from frcnn_core.model_files.checkpoints import Checkpoints, Naming
 from frcnn_core.model_files.model import Model
 from frcnn_core.processes.distributed import ALONE, Workers
 from frcnn_core.structures import Batch
-from frcnn_core.training.trainer import (
-    EarlyStopping,
-    EpochDone,
-    Interrupted,
-    Progress,
-    StepDone,
-    Trainer,
-)
+from frcnn_core.training.events import EpochDone, Interrupted, StepDone
+from frcnn_core.training.trainer import EarlyStopping, Progress, Trainer
 
 
 class Pursuer(FasterRCNN):
