@@ -1,11 +1,9 @@
 """Which cells of a map are an image's own, where a batch pads images of different sizes.
 
 With a dynamic shape each image comes on a *canvas*: its size, rounded up to whole cells of the
-feature map (``preprocessing.canvas``).  A batch pads canvases further, to the largest, with what
-belongs to no image.  For an image to get the same answer in every batch, whatever looks at the
-neighbours of a cell has to see beyond the image's own cells what it would see if the image were
-alone: zeros or nothing, as the layer's padding says.  What the cells beyond hold elsewhere does not
-matter, so they are left to themselves.
+feature map (``frcnn_core.detector.canvas``).  A batch pads canvases further, to the largest, with
+what belongs to no image.  For an image to get the same answer in every batch, no own cell may be
+computed from what is beyond (``frcnn_core.detector.canvases``).
 
 ``follow`` finds for every tensor of a graph how many of its cells are own.  Canvases are multiples
 of 16 and strides divide 16, so that is canvas / stride + offset, with two numbers that follow from
@@ -19,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -55,41 +53,6 @@ class Extent:
         return tf.maximum(canvases // self.stride + self.offset, 0)
 
 
-class Canvases:
-    """The canvases of a batch, and what is own of the maps made of it.
-
-    Args:
-        sizes: (B, 2) int32 height and width of each image's canvas, multiples of 16.  The images
-            of the batch are as large as the largest of them, or larger by a multiple of 16.
-    """
-
-    def __init__(self, sizes: tf.Tensor):
-        self.sizes = sizes
-        self._own: dict[Extent, tf.Tensor] = {}
-
-    def own(self, maps: tf.Tensor, extent: Extent) -> tf.Tensor:
-        """(B, h, w) bool: which cells of maps (B, h, w, C) are their image's own."""
-        if extent not in self._own:
-            cells, shape = extent.cells(self.sizes), tf.shape(maps)
-            rows = tf.range(shape[1]) < cells[:, :1]  # (B, h)
-            columns = tf.range(shape[2]) < cells[:, 1:]  # (B, w)
-            self._own[extent] = rows[:, :, None] & columns[:, None, :]
-        return self._own[extent]
-
-    def zeroed(self, maps: tf.Tensor, extent: Extent) -> tf.Tensor:
-        """The maps with zeros in place of what is not own."""
-        return self._filled(maps, extent, 0)
-
-    def lowered(self, maps: tf.Tensor, extent: Extent) -> tf.Tensor:
-        """The maps with the lowest number there is in place of what is not own."""
-        return self._filled(maps, extent, maps.dtype.min)
-
-    def _filled(self, maps: tf.Tensor, extent: Extent, fill: float) -> tf.Tensor:
-        # Not a product with a mask: what is beyond may be infinite, and 0 times infinity is no
-        # number.
-        return tf.where(self.own(maps, extent)[..., None], maps, tf.cast(fill, maps.dtype))
-
-
 IMAGES = Extent()
 """What is own of images: all of the canvas."""
 FEATURE_MAP = Extent((STRIDE, STRIDE))
@@ -121,27 +84,37 @@ def follow(
     return found
 
 
-def call(layer: keras.Layer, maps: Any, extent: Extent, canvases: Canvases, **kwargs: Any) -> Any:
-    """``layer(maps, **kwargs)``, with own results as if each image were alone.
+class Window(NamedTuple):
+    """What a layer looks at along one axis for one cell of its output."""
 
-    Args:
-        layer: of a type that ``follow`` knows.
-        maps: (B, h, w, C), or a list of tensors for layers that join several.
-        extent: of the maps.
-        kwargs: for the layer's call.
-    """
-    treat = _TREATMENTS.get(type(layer))
-    if treat is None:
-        return layer(maps, **kwargs)
-    return treat(layer, maps, extent, canvases, **kwargs)
+    size: int
+    """Cells from the first to the last."""
+    stride: int
+    same: bool
+    """Whether it pads, so that it has ceil(cells / stride) outputs."""
+
+    def offset(self, offset: int) -> int:
+        """Of the output, given that of an input whose other part is a multiple of the stride."""
+        if self.same:
+            return -(-offset // self.stride)
+        return (offset - self.size) // self.stride + 1
+
+    def reach(self, offset: int) -> int:
+        """Cells after the last own one that own outputs look at."""
+        if not self.same:
+            return 0
+        padding = max(self.size - (offset % self.stride or self.stride), 0)
+        return padding - padding // 2  # TensorFlow puts the odd one last
 
 
-def seen(layer: keras.Layer, maps: tf.Tensor, extent: Extent, canvases: Canvases) -> tf.Tensor:
-    """What a convolution has to read in place of its input."""
-    return canvases.zeroed(maps, extent) if _reaches_beyond(layer, extent) else maps
-
-
-# How many cells are own ---------------------------------------------------------------------
+def windows(layer: keras.Layer) -> list[Window]:
+    """Along y and x."""
+    size = getattr(layer, "kernel_size", None) or layer.pool_size
+    dilation = getattr(layer, "dilation_rate", (1, 1))
+    return [
+        Window((k - 1) * d + 1, s, layer.padding == "same")
+        for k, d, s in zip(size, dilation, layer.strides, strict=True)
+    ]
 
 
 def _through(node, name: str, sources: Sequence[Extent | None]) -> list[Extent | None]:
@@ -173,50 +146,12 @@ def _acts_per_cell(activation: Callable | None) -> bool:
     return activation is None or module.startswith("keras.src.activations")
 
 
-class _Window(NamedTuple):
-    """What a layer looks at along one axis for one cell of its output."""
-
-    size: int
-    """Cells from the first to the last."""
-    stride: int
-    same: bool
-    """Whether it pads, so that it has ceil(cells / stride) outputs."""
-
-    def offset(self, offset: int) -> int:
-        """Of the output, given that of an input whose other part is a multiple of the stride."""
-        if self.same:
-            return -(-offset // self.stride)
-        return (offset - self.size) // self.stride + 1
-
-    def reach(self, offset: int) -> int:
-        """Cells after the last own one that own outputs look at."""
-        if not self.same:
-            return 0
-        padding = max(self.size - (offset % self.stride or self.stride), 0)
-        return padding - padding // 2  # TensorFlow puts the odd one last
-
-
-def _windows(layer: keras.Layer) -> list[_Window]:
-    """Along y and x."""
-    size = getattr(layer, "kernel_size", None) or layer.pool_size
-    dilation = getattr(layer, "dilation_rate", (1, 1))
-    return [
-        _Window((k - 1) * d + 1, s, layer.padding == "same")
-        for k, d, s in zip(size, dilation, layer.strides, strict=True)
-    ]
-
-
-def _reaches_beyond(layer: keras.Layer, extent: Extent) -> bool:
-    pairs = zip(_windows(layer), extent.offset, strict=True)
-    return any(window.reach(offset) for window, offset in pairs)
-
-
 def _windowed(node, sources) -> Extent:
-    (source,), windows = sources, _windows(node.operation)
-    stride = tuple(s * w.stride for s, w in zip(source.stride, windows, strict=True))
+    (source,), axes = sources, windows(node.operation)
+    stride = tuple(s * w.stride for s, w in zip(source.stride, axes, strict=True))
     if any(STRIDE % s for s in stride):
         raise Obstacle(f"makes a cell of {stride[0]} x {stride[1]} pixels, which do not divide 16")
-    offset = tuple(w.offset(o) for w, o in zip(windows, source.offset, strict=True))
+    offset = tuple(w.offset(o) for w, o in zip(axes, source.offset, strict=True))
     return Extent(stride, offset)
 
 
@@ -330,77 +265,3 @@ _RULES: dict[type, Callable[..., Extent | None]] = {
     layers.ZeroPadding2D: _padded,
 }
 """What layers of these types do to cells, and of no other type."""
-
-
-# What they compute --------------------------------------------------------------------------
-
-
-def _convolved(layer, maps, extent, canvases, **kwargs):
-    return layer(seen(layer, maps, extent, canvases), **kwargs)
-
-
-def _surrounded(layer, maps, extent, canvases, **kwargs):
-    (_, bottom), (_, right) = layer.padding
-    # Zeros that it puts after the batch's last cell are due after an image's own last cell.
-    return layer(canvases.zeroed(maps, extent) if bottom or right else maps, **kwargs)
-
-
-def _highest(layer, maps, extent, canvases, **kwargs):
-    if not _reaches_beyond(layer, extent):
-        return layer(maps, **kwargs)
-    pooled = layer(canvases.lowered(maps, extent), **kwargs)
-    offset = [w.offset(o) for w, o in zip(_windows(layer), extent.offset, strict=True)]
-    stride = [s * t for s, t in zip(extent.stride, layer.strides, strict=True)]
-    # The lowest number does not go on: layers after it would make infinity of it.
-    return canvases.zeroed(pooled, Extent(tuple(stride), tuple(offset)))
-
-
-def _averaged(layer, maps, extent, canvases, **kwargs):
-    """Keras's average is over the cells that there are, as TensorFlow's."""
-    if not _reaches_beyond(layer, extent):
-        return layer(maps, **kwargs)
-    own = tf.cast(canvases.own(maps, extent)[..., None], maps.dtype)
-    share = keras.ops.average_pool(own, layer.pool_size, layer.strides, layer.padding)
-    return tf.math.divide_no_nan(layer(canvases.zeroed(maps, extent), **kwargs), share)
-
-
-def _averaged_whole(layer, maps, extent, canvases, **kwargs):
-    own = tf.cast(canvases.own(maps, extent), tf.float32)
-    share = tf.maximum(tf.reduce_mean(own, axis=(1, 2)), 1e-9)  # an absent image has no cell
-    share = tf.reshape(share, [-1, 1, 1, 1] if layer.keepdims else [-1, 1])
-    pooled = layer(canvases.zeroed(maps, extent), **kwargs)
-    return pooled / tf.cast(share, pooled.dtype)
-
-
-def _highest_whole(layer, maps, extent, canvases, **kwargs):
-    pooled = layer(canvases.lowered(maps, extent), **kwargs)
-    return tf.where(pooled > pooled.dtype.min, pooled, tf.zeros_like(pooled))
-
-
-def _over_own_cells(layer, maps, extent, canvases, **kwargs):
-    """Its statistics, or its range, where it takes them from the batch, are those of own cells."""
-    if not kwargs.get("training"):
-        return layer(maps, **kwargs)
-    # Keras would hand the mask on to the layers that follow; a copy of the tensor has none.
-    return tf.identity(layer(maps, **(kwargs | {"mask": canvases.own(maps, extent)})))
-
-
-_TREATMENTS: dict[type, Callable] = {
-    **dict.fromkeys(
-        (
-            QuantizedConv2D,
-            QuantizedDepthwiseConv2D,
-            layers.Conv2D,
-            layers.DepthwiseConv2D,
-            layers.SeparableConv2D,
-        ),
-        _convolved,
-    ),
-    **dict.fromkeys((BatchNormalization, FakeQuantize, layers.BatchNormalization), _over_own_cells),
-    layers.AveragePooling2D: _averaged,
-    layers.GlobalAveragePooling2D: _averaged_whole,
-    layers.GlobalMaxPooling2D: _highest_whole,
-    layers.MaxPooling2D: _highest,
-    layers.ZeroPadding2D: _surrounded,
-}
-"""Layers whose own results depend on what is beyond; all others take each cell for itself."""

@@ -17,7 +17,7 @@ from keras.src.models.functional import Functional  # nothing else tells it from
 from frcnn_core import boxes as geometry
 from frcnn_core.detector import extents, folding, graphs, losses, matching
 from frcnn_core.detector.anchors import Anchors
-from frcnn_core.detector.extents import Canvases
+from frcnn_core.detector.canvases import Canvases
 from frcnn_core.detector.losses import Losses
 from frcnn_core.detector.proposals import propose
 from frcnn_core.detector.roi_pooling import crop_and_resize

@@ -18,7 +18,7 @@ forward pass, but TensorFlow has no fast gradient for that on a CPU.
 Any other layer is called as usual, so third-party backbones need to know nothing of this.
 
 Where a batch pads images of different sizes, an image's result is what it would be without the
-others (``frcnn_core.detector.extents``); for that the layers have to be known.
+others (``frcnn_core.detector.canvases``); for that the layers have to be known.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ import tensorflow as tf
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
 
 from frcnn_core.detector import extents, graphs
+from frcnn_core.detector.canvases import Canvases, call, seen
 from frcnn_core.detector.convolution import add_bias, conv2d
-from frcnn_core.detector.extents import Canvases, Extent
+from frcnn_core.detector.extents import Extent
 from frcnn_core.detector.layers import BatchNormalization
 from frcnn_core.detector.quantized_layers import (
     QuantizedConv2D,
@@ -98,7 +99,7 @@ def run(
             elif _is_conv(layer):
                 maps = values[id(source)]
                 if here:
-                    maps = extents.seen(layer, maps, here, canvases)
+                    maps = seen(layer, maps, here, canvases)
                 if follower and _is_foldable(follower.operation, layer, training):
                     pending[id(result)], values[id(result)] = layer, maps
                 else:
@@ -117,7 +118,7 @@ def run(
                         shared |= {"devices": devices, "instead": instead, "weights": weights}
                         outputs = run(layer, *args, training=training, **shared)
                     elif here:
-                        outputs = extents.call(layer, *args, here, canvases, **kwargs)
+                        outputs = call(layer, *args, here, canvases, **kwargs)
                     else:
                         outputs = layer(*args, **kwargs)
                 for tensor, value in zip(node.outputs, keras.tree.flatten(outputs), strict=True):

@@ -9,7 +9,7 @@ from toy import noise, run
 from frcnn_core import assemble
 from frcnn_core.assemble.start import start
 from frcnn_core.detector import folding
-from frcnn_core.detector.extents import Canvases
+from frcnn_core.detector.canvases import Canvases
 from frcnn_core.detector.faster_rcnn import FasterRCNN
 from frcnn_core.detector.settings import DetectionSettings, TrainingSettings
 from frcnn_core.errors import SpecError
