@@ -15,6 +15,7 @@ _KINDS = (
     "lr_schedule",
     "metric",
     "optimizer",
+    "parts",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{kind}" for kind in _KINDS))
 

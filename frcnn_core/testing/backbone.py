@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,8 +15,23 @@ from frcnn_core.plugin import Backbone, ImportPlan
 from frcnn_core.plugin.import_plan import LIBRARIES
 from frcnn_core.plugin.options import parse
 from frcnn_core.testing.component import ComponentContract
-
-SEED = 1
+from frcnn_core.testing.parts import (
+    SEED,
+    Parts,
+    assert_close,
+    assert_vectors,
+    frozen_layers,
+    gradients_of,
+    moved,
+    noise,
+    noise_for,
+    norms,
+    put_back,
+    round_kernels,
+    statistics,
+    stir,
+    without_bias,
+)
 
 OPTIONAL_FIELDS = {
     "use_pooling": True,
@@ -34,23 +47,6 @@ TINY = 1e-6
 
 RATES = ("dropout_rate", "drop_connect_rate")
 """Those that make training random."""
-
-
-class Parts(NamedTuple):
-    """A backbone drawn as the two models the detector makes of it."""
-
-    features: Any
-    """Images (B, H, W, C) to feature maps."""
-    head: Any
-    """Pooled RoIs (B*R, S, S, C) to vectors (B*R, D)."""
-
-    @property
-    def layers(self) -> list:
-        return [*self.features.layers, *self.head.layers]
-
-    @property
-    def names(self) -> list[str]:
-        return [layer.name for layer in self.layers]
 
 
 class BackboneContract(ComponentContract):
@@ -94,7 +90,7 @@ class BackboneContract(ComponentContract):
         """
         parts = cls().draw(variant, freeze_bn=True)
         random = np.random.default_rng(SEED)
-        for norm in _norms(parts):
+        for norm in norms(parts):
             for weight in norm.weights:
                 weight.assign(weight + random.uniform(-0.1, 0.1, weight.shape))
         return parts
@@ -143,20 +139,20 @@ class BackboneContract(ComponentContract):
             autograph=False,
         )
         for height, width in ((64, 96), (81, 65)):
-            images = _noise((1, height, width, 3))
-            _assert_close(compiled(images), parts.features(images), 1e-3)
+            images = noise((1, height, width, 3))
+            assert_close(compiled(images), parts.features(images), 1e-3)
 
     def test_the_number_of_feature_channels_is_known(self, variant, parts):
         assert parts.features.output.shape[-1] is not None, "the head cannot be drawn without it"
 
     def test_the_head_gives_one_vector_per_roi(self, variant, parts):
         head = parts.head
-        _assert_vectors(head)
+        assert_vectors(head)
         rois = np.zeros((3, *head.input.shape[1:]), "float32")
         assert tuple(head(rois).shape) == (3, head.output.shape[-1])
 
     def test_the_head_takes_crops_of_another_size(self, variant):
-        _assert_vectors(self.sketch(variant, pool_size=4).head)
+        assert_vectors(self.sketch(variant, pool_size=4).head)
 
     def test_the_head_halves_crops_of_twice_the_size(self, variant, parts):
         doubled = self.sketch(variant, pool_size_2x=True).head
@@ -186,10 +182,10 @@ class BackboneContract(ComponentContract):
         assert not different, "weights do not follow from the seed"
 
     def test_each_freeze_id_freezes_layers_of_its_own(self, variant, parts):
-        assert not _frozen(parts), "layers are frozen that no freeze id asked for"
+        assert not frozen_layers(parts), "layers are frozen that no freeze id asked for"
         seen: set[str] = set()
         for block in self.backbone.freeze_ids:
-            frozen = _frozen(self.sketch(variant, freeze_blocks=frozenset({block})))
+            frozen = frozen_layers(self.sketch(variant, freeze_blocks=frozenset({block})))
             assert frozen, f"freezing block {block} froze nothing"
             assert not frozen & seen, f"block {block} froze layers of another block"
             seen |= frozen
@@ -197,8 +193,8 @@ class BackboneContract(ComponentContract):
     def test_use_bias_gives_convolutions_a_bias_and_renames_no_layer(self, variant):
         plain, biased = self.sketch(variant), self.sketch(variant, use_bias=True)
         assert biased.names == plain.names
-        without = _without_bias(plain)
-        assert not without or without - _without_bias(biased), "use_bias gives none of them a bias"
+        without = without_bias(plain)
+        assert not without or without - without_bias(biased), "use_bias gives none of them a bias"
 
     def test_every_convolution_and_dense_kernel_is_regularized(self, variant):
         import keras
@@ -264,13 +260,13 @@ class BackboneContract(ComponentContract):
                 values[..., gone, :] = 0
                 kernel.assign(values)
 
-        images, crops = map(_noise_for, parts.values())
+        images, crops = map(noise_for, parts.values())
         for answer, expected in (
             (pruned["features"](images), np.asarray(whole["features"](images))[..., left]),
             (pruned["head"](crops[..., left]), whole["head"](crops)),
         ):
             assert np.abs(expected).max() > 0, "no signal comes through"
-            _assert_close(answer, expected, 1e-3)
+            assert_close(answer, expected, 1e-3)
 
     @pytest.mark.parametrize("library", LIBRARIES)
     def test_an_import_plan_covers_each_layer_with_weights_once_or_is_refused(
@@ -296,26 +292,26 @@ class BackboneContract(ComponentContract):
     # Training
 
     def test_freeze_bn_keeps_the_statistics_and_trains_gamma_and_beta(self, variant, fixed):
-        before = _statistics(fixed)
+        before = statistics(fixed)
         for model in fixed:
-            model(_noise_for(model), training=True)
-        assert not _moved(fixed, before), "their statistics moved"
-        stiff = [norm.name for norm in _norms(fixed) if len(norm.trainable_weights) < 2]
+            model(noise_for(model), training=True)
+        assert not moved(fixed, before), "their statistics moved"
+        stiff = [norm.name for norm in norms(fixed) if len(norm.trainable_weights) < 2]
         assert not stiff, "their gamma and beta do not train"
 
     def test_without_freeze_bn_the_statistics_move(self, variant, parts):
-        with _put_back(parts):
-            before = _statistics(parts)
+        with put_back(parts):
+            before = statistics(parts)
             for model in parts:
-                model(_noise_for(model), training=True)
-            still = before.keys() - _moved(parts, before)
+                model(noise_for(model), training=True)
+            still = before.keys() - moved(parts, before)
             assert not still, "their statistics stayed as they were"
 
     def test_the_gradient_reaches_every_layer(self, variant, parts):
-        with _put_back(parts):
-            _stir(parts)
+        with put_back(parts):
+            stir(parts)
             for model in parts:
-                gradients = _gradients(model)
+                gradients = gradients_of(model)
                 cut_off = [path for path, value in gradients.items() if value is None]
                 assert not cut_off, "no gradient reaches them"
                 broken = [path for path, value in gradients.items() if not np.isfinite(value).all()]
@@ -336,29 +332,29 @@ class BackboneContract(ComponentContract):
         for model in parts:
             answers = []
             for _ in range(2):
-                with _put_back(parts):
+                with put_back(parts):
                     keras.utils.set_random_seed(SEED)
-                    answers.append(model(_noise_for(model), training=True))
-            _assert_close(*answers, 1e-4)
+                    answers.append(model(noise_for(model), training=True))
+            assert_close(*answers, 1e-4)
 
     @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
     def test_mixed_precision_stays_finite_and_close(self, variant, parts, policy):
         for exact in parts:
             mixed = self._rebuilt(exact, policy)
-            inputs = _noise_for(exact)
+            inputs = noise_for(exact)
             answer = np.asarray(mixed(inputs), "float32")
             assert np.isfinite(answer).all(), "too large for it"
-            _assert_close(answer, exact(inputs), 0.1, at_least=TINY)
+            assert_close(answer, exact(inputs), 0.1, at_least=TINY)
 
     def test_quantization_aware_training_changes_nothing_but_by_rounding(self, variant, fixed):
         """With kernels that are on their grids already, and ranges that let all through."""
         from frcnn_core.quantization import quantize, quantizers
 
         for name, model in zip(("features", "head"), fixed, strict=True):
-            inputs, exact = _noise_for(model), self._rebuilt(model, "float32")
+            inputs, exact = noise_for(model), self._rebuilt(model, "float32")
             (copy,) = quantize({name: exact}).values()
-            _round_kernels(exact, copy)
-            _assert_close(copy(inputs), exact(inputs), 1e-3)
+            round_kernels(exact, copy)
+            assert_close(copy(inputs), exact(inputs), 1e-3)
             copy(inputs, training=True)
             unseen = [
                 layer.name
@@ -371,20 +367,20 @@ class BackboneContract(ComponentContract):
 
     def test_config_and_weights_restore_the_same_function(self, variant, parts):
         for model in parts:
-            inputs = _noise_for(model)
-            _assert_close(self._rebuilt(model, "float32")(inputs), model(inputs), 1e-5)
+            inputs = noise_for(model)
+            assert_close(self._rebuilt(model, "float32")(inputs), model(inputs), 1e-5)
 
     @pytest.mark.parametrize("training", [False, True])
     def test_running_it_with_folded_convolutions_gives_the_same(self, variant, fixed, training):
         from frcnn_core.detector import folding
 
         for model in fixed:
-            inputs = _noise_for(model)
-            with _put_back(fixed):
+            inputs = noise_for(model)
+            with put_back(fixed):
                 expected = model(inputs, training=training)
-            with _put_back(fixed):  # with the same random numbers
+            with put_back(fixed):  # with the same random numbers
                 answer = folding.run(model, inputs, training=training)
-            _assert_close(answer, expected, 1e-4)
+            assert_close(answer, expected, 1e-4)
 
     def _variants(self) -> tuple[str, ...]:
         return self.backbone.variants or ("",)
@@ -416,99 +412,5 @@ class BackboneContract(ComponentContract):
         return copy
 
 
-def _assert_vectors(head: Any) -> None:
-    shape = head.output.shape
-    assert len(shape) == 2 and shape[-1] is not None, f"the head ends in {shape}, not in (RoIs, D)"
-
-
 def _repeated(names) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
-
-
-def _frozen(parts: Parts) -> set[str]:
-    return {layer.name for layer in parts.layers if not layer.trainable}
-
-
-def _without_bias(parts: Parts) -> set[str]:
-    """Convolutions, of either kind, that have none."""
-    import keras
-
-    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    return {layer.name for layer in parts.layers if isinstance(layer, kinds) and not layer.use_bias}
-
-
-def _norms(parts: Parts) -> list:
-    import keras
-
-    return [layer for layer in parts.layers if isinstance(layer, keras.layers.BatchNormalization)]
-
-
-def _statistics(parts: Parts) -> dict[str, np.ndarray]:
-    """The moving means by layer."""
-    return {norm.name: norm.moving_mean.numpy() for norm in _norms(parts)}
-
-
-def _moved(parts: Parts, before: dict[str, np.ndarray]) -> set[str]:
-    after = _statistics(parts)
-    return {name for name, mean in before.items() if (after[name] != mean).any()}
-
-
-def _gradients(model: Any) -> dict[str, np.ndarray | None]:
-    """Of a loss on noise, for each trainable weight by its path."""
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(tf.square(model(_noise_for(model), training=True) - 1.0))
-    variables = model.trainable_variables
-    gradients = tape.gradient(loss, [variable.value for variable in variables])
-    return {
-        variable.path: None if gradient is None else np.asarray(gradient)
-        for variable, gradient in zip(variables, gradients, strict=True)
-    }
-
-
-def _stir(parts: Parts) -> None:
-    """Move what starts at 0, such as the last gamma of a branch, and hides what is before it."""
-    random = np.random.default_rng(SEED)
-    for model in parts:
-        for variable in model.trainable_variables:
-            if variable.ndim <= 1:
-                variable.assign(variable + random.uniform(0.05, 0.15, variable.shape))
-
-
-@contextmanager
-def _put_back(parts: Parts) -> Iterator[None]:
-    """Undo changes of all but the kernels: statistics, gammas, betas, biases and random states."""
-    small = [v for model in parts for v in model.variables if v.ndim <= 1]
-    values = [variable.numpy() for variable in small]
-    try:
-        yield
-    finally:
-        for variable, value in zip(small, values, strict=True):
-            variable.assign(value)
-
-
-def _round_kernels(model: Any, quantized: Any) -> None:
-    """Give a model the kernels that its quantized copy rounds its own to."""
-    for layer in model.layers:
-        twin = quantized.get_layer(layer.name)
-        if hasattr(layer, "layers"):
-            _round_kernels(layer, twin)
-        elif hasattr(twin, "rounded_kernel"):
-            layer.kernel.assign(twin.rounded_kernel())
-
-
-def _noise_for(model: Any) -> np.ndarray:
-    """Two inputs of unit variance; 64 by 64 pixels where the size is free."""
-    return _noise([2, *(64 if side is None else side for side in model.input.shape[1:])])
-
-
-def _noise(shape: Any) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(shape, "float32")
-
-
-def _assert_close(answer: Any, expected: Any, tolerance: float, *, at_least: float = 0.0) -> None:
-    """Equal up to a part of the largest value, or up to ``at_least``."""
-    answer, expected = np.asarray(answer, "float32"), np.asarray(expected, "float32")
-    allowed = max(tolerance * np.abs(expected).max(), at_least)
-    np.testing.assert_allclose(answer, expected, rtol=0, atol=allowed)
