@@ -1,5 +1,6 @@
 # make install   a virtual environment in .venv with frcnn and its development tools
-# make test      lint, format check and every test, file by file in two processes
+# make test      make check, and every test, file by file in two processes
+# make check     lint, format check and types
 # make horovod   Horovod for several processes; its wheel is built once, which takes minutes
 # make fast      the tests that neither train nor build anything large
 # make bench     training timed stage by stage and in processes, and inference (some 50 minutes)
@@ -23,7 +24,7 @@ FRCNN := $(VENV)/bin/frcnn
 # most tests, so that the trainings come last and one of them keeps a single process busy.
 PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install horovod test fast bench demo python
+.PHONY: install horovod test check fast bench demo python
 
 install: $(VENV)/installed
 
@@ -43,12 +44,15 @@ python:
 horovod: install
 	$(VENV)/bin/python .ci/horovod
 
-test: install
+test: check
 	@$(VENV)/bin/python .ci/horovod || printf '\n%s\n' \
 	  '*** No Horovod: the tests of several processes will be SKIPPED. See above. ***' '' >&2
+	$(PYTEST)
+
+check: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(PYTEST)
+	$(VENV)/bin/mypy
 
 fast: install
 	$(PYTEST) -m 'not slow'

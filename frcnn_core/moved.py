@@ -69,8 +69,8 @@ class _Loader(Loader):
         warnings.warn(f"{module.__name__} is now {self._new}.", DeprecationWarning, stacklevel=2)
         moved = import_module(self._new)
         module.__doc__ = moved.__doc__
-        module.__getattr__ = lambda name: getattr(moved, name)
-        module.__dir__ = lambda: dir(moved)
+        module.__getattr__ = lambda name: getattr(moved, name)  # type: ignore[method-assign]
+        module.__dir__ = lambda: dir(moved)  # type: ignore[method-assign]
 
 
 def forward() -> None:

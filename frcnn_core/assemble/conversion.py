@@ -60,7 +60,7 @@ def open_labels(
         component = plugins.label_formats.get(name, where=f"{where}.format")
     else:
         component = recognise(labels, plugins.label_formats)
-    given = component_options.parse(component.Options, options, where=f"{where}.options")
+    given: Any = component_options.parse(component.Options, options, where=f"{where}.options")
     return component.open(labels, given)
 
 

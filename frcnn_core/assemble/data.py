@@ -123,7 +123,8 @@ def sources(
     choice = config.WhichOneof("dataset_split_type")
     fold = config.validation_fold if choice == "validation_fold" else None
     read = partial(_source, config, plugins or installed(), max_bad=max_bad, progress=progress)
-    training, validation = [], []
+    training: list[Source] = []
+    validation: list[Source] = []
     for index, source in enumerate(config.data_sources):
         whole = read(source, f"dataset_config.data_sources[{index}]")
         records = split_by_fold(whole.records, fold)

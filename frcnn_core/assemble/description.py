@@ -116,8 +116,8 @@ class ModelDescription:
     @property
     def operations(self) -> int | None:
         """Of a detection; None where they are not known of every part."""
-        known = [part.operations for part in self.parts]
-        return None if None in known else sum(known)
+        known = [part.operations for part in self.parts if part.operations is not None]
+        return sum(known) if len(known) == len(self.parts) else None
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -292,7 +292,9 @@ def _described(
         layers=layers,
         parameters=graph.count_params(),
         trainable_parameters=sum(math.prod(v.shape) for v in graph.trainable_weights),
-        operations=None if operations is None else sum(layer.operations for layer in layers),
+        operations=None
+        if operations is None
+        else sum(operations.get(layer.name, 0) for layer in layers),
     )
 
 

@@ -52,7 +52,7 @@ def examine_weights(
     preprocessing = model.preprocessing
     pixels = list(_pixels(images, preprocessing))
     features, head = model.detector.features, model.detector.head
-    inputs = (preprocessing.normalize(image).numpy() for image in pixels)
+    inputs = (preprocessing.normalize(tf.constant(image)).numpy() for image in pixels)
     norms = [n for n in features.layers if isinstance(n, keras.layers.BatchNormalization)]
     can_guess = preprocessing.channels == 3 and norms and norms[0].name in loaded
     return Examination(
@@ -91,6 +91,8 @@ def images_of(spec: Spec, count: int, folder: Path | None = None) -> list[Path]:
 def _pixels(images: Sequence[Path], preprocessing: Preprocessing) -> Iterator[np.ndarray]:
     for path in images:
         try:
-            yield preprocessing.fit(preprocessing.decode(path.read_bytes())).image.numpy()
+            yield preprocessing.fit(
+                preprocessing.decode(tf.constant(path.read_bytes()))
+            ).image.numpy()
         except (tf.errors.InvalidArgumentError, OSError) as error:
             raise DataError(f"{path} cannot be read as an image: {error}") from error

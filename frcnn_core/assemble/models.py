@@ -64,10 +64,11 @@ def anchors(spec: Spec) -> Anchors:
     return Anchors(scales=tuple(map(plain, config.scale)), ratios=tuple(map(plain, config.ratio)))
 
 
-def regression_scale(spec: Spec) -> tuple[float, ...]:
+def regression_scale(spec: Spec) -> tuple[float, float, float, float]:
     """``training_config.classifier_regr_std`` in the order dx, dy, dw, dh."""
     scale = spec.message.training_config.classifier_regr_std
-    return tuple(plain(scale[key]) for key in "xywh")
+    x, y, width, height = (plain(scale[key]) for key in "xywh")
+    return x, y, width, height
 
 
 def new_model(spec: Spec, plugins: Plugins) -> Model:

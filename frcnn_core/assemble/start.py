@@ -135,7 +135,9 @@ def _other_in_spec(spec: Spec, plugins: Plugins, origin: Origin) -> list[str]:
     ):
         inner = "\n      ".join(origin.input_fields())
         lines.append(f"model_config {{ input_image_config {{\n      {inner}\n  }} }}")
-    needed = options.parse(component.Options, origin.backbone_options, where="backbone_options")
+    needed: Any = options.parse(
+        component.Options, origin.backbone_options, where="backbone_options"
+    )
     if any(getattr(config, name) != value for name, value in origin.model_config.items()) or any(
         getattr(config.options, name) != getattr(needed, name) for name in origin.backbone_options
     ):

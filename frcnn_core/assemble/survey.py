@@ -162,7 +162,8 @@ def _source(
     partitions = _partitions(plan, str)
     is_validation = [fold is not None and part.name == str(fold) for part in partitions]
     chosen = zip(partitions, is_validation, strict=True)
-    training, validation = [], []
+    training: list[Split] = []
+    validation: list[Split] = []
     for part, validates in chosen:
         (validation if validates else training).append(part)
     return joined("", training), joined("", validation)

@@ -183,8 +183,9 @@ def training(
         batch_size=config.batch_size_per_gpu,
         seed=spec.message.random_seed,
         key=key,
-        validate=validation
-        and _validation(spec, plugins, model, validation, bad_images, on_validation, workers),
+        validate=_validation(spec, plugins, model, validation, bad_images, on_validation, workers)
+        if validation
+        else None,
         validation_period=spec.message.evaluation_config.validation_period_during_training or 1,
         early_stopping=_early_stopping(config),
         progress=progress,

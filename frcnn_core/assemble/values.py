@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,5 +32,5 @@ def choice(config: Any, oneof: str, where: str) -> tuple[str, dict[str, Any], st
 def chosen(config: Any, settings: type, but: Sequence[str] = ()) -> dict[str, Any]:
     """Values of a message for the fields of a dataclass, whose names are in lower case."""
     names = {field.name.lower(): field.name for field in config.DESCRIPTOR.fields}
-    wanted = [name for name in settings.__dataclass_fields__ if name not in but]
+    wanted = [field.name for field in dataclasses.fields(settings) if field.name not in but]
     return {name: plain(getattr(config, names[name])) for name in wanted}

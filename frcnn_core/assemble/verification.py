@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from frcnn_core.assemble.data import EvaluationSet
 from frcnn_core.assemble.evaluation import detect_function, open_runtime
@@ -80,7 +81,7 @@ def _rounded(runtime: Runtime) -> Runtime:
 
     def detect(images: Any, sizes: Any) -> Detections:
         pixels = preprocessing.pixels(np.asarray(images)).astype(np.float32)
-        return runtime.detect(preprocessing.normalize(pixels), sizes)
+        return runtime.detect(preprocessing.normalize(tf.constant(pixels)), sizes)
 
     return replace(runtime, detect=detect)
 
@@ -124,9 +125,9 @@ class VerificationImages:
         """The first ``count`` images, one by one, for what measures layers on images."""
         count = min(count, self.count)
 
-        def single() -> Iterator[Batch]:
+        def single() -> Iterator[np.ndarray]:
             for batch in self.batches():
-                for index in np.flatnonzero(np.asarray(batch.sizes).any(axis=1)):
+                for index in np.flatnonzero(np.any(np.asarray(batch.sizes), axis=1)):
                     yield np.asarray(batch.images[index : index + 1])
 
         return CalibrationImages(lambda: islice(single(), count), count, self.source)
@@ -201,7 +202,7 @@ def _unlabelled(images: Sequence[InputImage]) -> Batch:
     )
 
 
-def _first(batches, count: int) -> Iterator[Batch]:
+def _first(batches: Iterable[Batch], count: int) -> Iterator[Batch]:
     """Batches of the first ``count`` images."""
     for batch in batches:
         size = len(batch.images)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from frcnn_core import LabelFormat, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from frcnn_core.data import LabelledImage, Labels, LabelSet
+    from frcnn_core.plugin import NoOptions
 
 
 class Kitti(LabelFormat):
@@ -14,19 +23,21 @@ class Kitti(LabelFormat):
     name = "kitti"
     summary = "KITTI: a .txt for each image, an object a line, box in pixels"
 
-    def open(self, labels, options):
+    def open(self, labels: Path, options: NoOptions) -> LabelSet:
         from frcnn_core.data import kitti
         from frcnn_core.data.label_files import LabelFiles, decode
 
         class KittiLabels(LabelFiles):
             suffix = ".txt"
 
-            def parse(self, data, place, size):
+            def parse(self, data: bytes, place: str, size: tuple[int, int] | None) -> Labels:
                 return kitti.labels(decode(data, place), place)
 
         return KittiLabels(labels)
 
-    def write(self, images, output, options):
+    def write(
+        self, images: Iterable[LabelledImage], output: Path, options: NoOptions
+    ) -> list[Path]:
         from frcnn_core.data import kitti, label_files
 
         images = list(images)
@@ -35,7 +46,7 @@ class Kitti(LabelFormat):
             images, output, ".txt", lambda image: kitti.format_text(image.objects, exact=True)
         )
 
-    def recognises(self, labels):
+    def recognises(self, labels: Path) -> bool:
         from frcnn_core.data import kitti
         from frcnn_core.data.label_files import sample
 
@@ -43,5 +54,5 @@ class Kitti(LabelFormat):
 
 
 @hookimpl
-def frcnn_register_label_formats():
+def frcnn_register_label_formats() -> list[LabelFormat]:
     return [Kitti()]

@@ -29,7 +29,7 @@ class SoftStart(LRSchedule):
             default=10.0, metadata={"help": "What the rate is divided by at each point."}
         )
 
-        def __post_init__(self):
+        def __post_init__(self) -> None:
             _check_not_negative(base_lr=self.base_lr, start_lr=self.start_lr)
             if not 0 <= self.soft_start <= 1:
                 raise ValueError(f"soft_start: {self.soft_start:g} is not in [0, 1].")
@@ -70,7 +70,7 @@ class Step(LRSchedule):
             default=100.0, metadata={"help": "Percent of training, above 0 and up to 100."}
         )
 
-        def __post_init__(self):
+        def __post_init__(self) -> None:
             _check_not_negative(base_lr=self.base_lr)
             if not 0 <= self.gamma <= 1:
                 raise ValueError(f"gamma: {self.gamma:g} is not in [0, 1].")
@@ -100,7 +100,7 @@ class Cosine(LRSchedule):
         )
         end_lr: float = field(default=0.0, metadata={"help": "Rate at the end of training."})
 
-        def __post_init__(self):
+        def __post_init__(self) -> None:
             _check_not_negative(base_lr=self.base_lr, end_lr=self.end_lr)
             if not 0 <= self.soft_start < 1:
                 raise ValueError(f"soft_start: {self.soft_start:g} is not in [0, 1).")
@@ -123,5 +123,5 @@ def _listed(values: tuple[float, ...]) -> str:
 
 
 @hookimpl
-def frcnn_register_lr_schedules():
+def frcnn_register_lr_schedules() -> list[LRSchedule]:
     return [SoftStart(), Step(), Cosine()]

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from frcnn_core import Optimizer, hookimpl
+
+if TYPE_CHECKING:
+    import keras
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,10 +36,10 @@ class Adam(Optimizer):
         decay: float = field(default=0.0, metadata=_DECAY)
         amsgrad: bool = field(default=False, metadata={"help": "Use AMSGrad."})
 
-        def __post_init__(self):
+        def __post_init__(self) -> None:
             _check_rates(beta_1=self.beta_1, beta_2=self.beta_2)
 
-    def build(self, options: Options):
+    def build(self, options: Options) -> keras.optimizers.Optimizer:
         import keras
 
         _warn_about_decay(options.decay)
@@ -67,12 +71,12 @@ class AdamW(Optimizer):
             default=0.01, metadata={"help": "Part of a weight taken off per step, times the rate."}
         )
 
-        def __post_init__(self):
+        def __post_init__(self) -> None:
             _check_rates(beta_1=self.beta_1, beta_2=self.beta_2)
             if self.weight_decay < 0:
                 raise ValueError(f"weight_decay: {self.weight_decay:g} is negative.")
 
-    def build(self, options: Options):
+    def build(self, options: Options) -> keras.optimizers.Optimizer:
         import keras
 
         optimizer = keras.optimizers.AdamW(
@@ -100,10 +104,10 @@ class Sgd(Optimizer):
         decay: float = field(default=0.0, metadata=_DECAY)
         nesterov: bool = field(default=False, metadata={"help": "Use Nesterov's momentum."})
 
-        def __post_init__(self):
+        def __post_init__(self) -> None:
             _check_rates(momentum=self.momentum)
 
-    def build(self, options: Options):
+    def build(self, options: Options) -> keras.optimizers.Optimizer:
         import keras
 
         _warn_about_decay(options.decay)
@@ -124,10 +128,10 @@ class RmsProp(Optimizer):
         rho: float = field(default=0.9, metadata={"help": "Decay of the mean of squares."})
         epsilon: float = field(default=1e-7, metadata={"help": "Keeps divisions finite."})
 
-        def __post_init__(self):
+        def __post_init__(self) -> None:
             _check_rates(rho=self.rho)
 
-    def build(self, options: Options):
+    def build(self, options: Options) -> keras.optimizers.Optimizer:
         import keras
 
         return keras.optimizers.RMSprop(
@@ -147,5 +151,5 @@ def _warn_about_decay(decay: float) -> None:
 
 
 @hookimpl
-def frcnn_register_optimizers():
+def frcnn_register_optimizers() -> list[Optimizer]:
     return [Adam(), AdamW(), Sgd(), RmsProp()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from difflib import get_close_matches
+from typing import Any
 
 import click
 
@@ -49,15 +50,17 @@ class LazyGroup(click.Group):
         module, attribute = COMMANDS[cmd_name].split(":")
         return getattr(importlib.import_module(module), attribute)
 
-    def resolve_command(self, ctx, args):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             close = get_close_matches(args[0], COMMANDS, n=1)
             hint = f"Did you mean {close[0]!r}? " if close else ""
             ctx.fail(f"No such command {args[0]!r}. {hint}Commands: {', '.join(COMMANDS)}.")
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command, repeat_flags(command, rest)
+        return name, command, repeat_flags(command, rest) if command else rest
 
-    def invoke(self, ctx: click.Context):
+    def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a ``FrcnnError`` becomes its message and exit code 2.
 
         Any other exception is a bug in frcnn or in a plugin, and keeps its traceback.

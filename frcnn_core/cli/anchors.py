@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,8 @@ import click
 from frcnn_core.cli import options, surveying
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from frcnn_core.survey.anchor_report import AnchorReport, Fitted
 
 
@@ -22,7 +25,7 @@ def anchors() -> None:
 @surveying.json_file
 @surveying.overwrite
 @options.terminal
-def suggest(experiment_spec, json_file, overwrite) -> None:
+def suggest(experiment_spec: Path, json_file: Path | None, overwrite: bool) -> None:
     """Tell how well the anchors of SPEC cover its training objects, and which would do better.
 
     SPEC stays as it is: what to put into it is printed.
@@ -39,6 +42,7 @@ def suggest(experiment_spec, json_file, overwrite) -> None:
     settings = anchor_settings(load(experiment_spec), installed())
     with surveying.progress_shown("Reading", json_file) as progress:
         table = gather(data.splits[:1], data.view, progress=progress)
+    assert data.view is not None  # an experiment spec says how the network sees it
     report = report_on(table, data.view, settings.anchors, settings.threshold, settings.zoom)
     if json_file:
         surveying.write_json(report.as_dict(), json_file)
@@ -81,7 +85,7 @@ def _print(report: AnchorReport) -> None:
         click.echo(report.suggested.text())
 
 
-def _table(report: AnchorReport, fitted: Fitted, title: str):
+def _table(report: AnchorReport, fitted: Fitted, title: str) -> Table:
     from rich.table import Table
 
     scales, ratios = (

@@ -146,7 +146,8 @@ def convert(model: Path, check: bool, **given: Any) -> None:
     from frcnn_core.cli.terminal import load_tensorflow
     from frcnn_core.plugin import installed
 
-    exporter = installed().exporters.entry("tensorrt", where="frcnn convert").component
+    entry = installed().exporters.entry("tensorrt", where="frcnn convert")
+    exporter: Any = entry.component  # other exporters have neither check nor convert
     if given["cache"] is None and Path("cal.bin").exists():
         given["cache"] = Path("cal.bin")
     load_tensorflow()

@@ -52,7 +52,13 @@ if TYPE_CHECKING:
 @options.gpu_index
 @options.terminal
 def dataset_convert(
-    dataset_spec, output, validation_fold, skip_bad, overwrite, results_dir, gpu_index
+    dataset_spec: Path,
+    output: Path,
+    validation_fold: int | None,
+    skip_bad: bool,
+    overwrite: bool,
+    results_dir: Path | None,
+    gpu_index: tuple[int, ...],
 ) -> None:
     """Write the images and labels that SPEC names as TFRecords for training.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from frcnn_core.cli import options
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from frcnn_core.assemble.show import Seen
+    from frcnn_core.spec.load import Spec
 
 
 @click.command()
@@ -67,7 +70,7 @@ def show(
     augmented: bool,
     draws: int,
     count: int,
-    split: str,
+    split: Literal["training", "validation"],
     output: Path,
     seed: int | None,
     only_sheet: bool,
@@ -107,13 +110,13 @@ def show(
     _write(list(seen), spec, output, only_sheet=only_sheet)
 
 
-def _write(seen: list[Seen], spec, output: Path, *, only_sheet: bool) -> None:
+def _write(seen: list[Seen], spec: Spec, output: Path, *, only_sheet: bool) -> None:
     """The pictures, and a sheet: a row for each image that is augmented, else rows of four."""
     from frcnn_core.assemble import class_map
     from frcnn_core.files import whole
     from frcnn_core.inference import contact_sheet, draw_ground_truth
 
-    def save(picture, name: str) -> None:
+    def save(picture: Image, name: str) -> None:
         with whole(output / name) as temporary:
             picture.save(temporary, format="PNG")
 

@@ -10,7 +10,10 @@ import click
 from frcnn_core.cli import options, surveying
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from frcnn_core.survey.objects import ObjectTable
+    from frcnn_core.survey.view import NetworkView
 
 NUM_SAMPLES = 6
 """Images of each split on the page."""
@@ -31,7 +34,13 @@ MOST_SIZES = 10
 @surveying.json_file
 @surveying.overwrite
 @options.terminal
-def stats(dataset_spec, experiment_spec, html_file, json_file, overwrite) -> None:
+def stats(
+    dataset_spec: Path | None,
+    experiment_spec: Path | None,
+    html_file: Path | None,
+    json_file: Path | None,
+    overwrite: bool,
+) -> None:
     """Count the objects and images of SPEC, and measure the boxes.
 
     With -d boxes are measured in pixels of the image, with -e in network pixels. Labels are read,
@@ -58,7 +67,13 @@ def stats(dataset_spec, experiment_spec, html_file, json_file, overwrite) -> Non
             click.echo(f"{html_file} written.")
 
 
-def _write_page(table, view, dataset_spec, experiment_spec, html_file: Path) -> None:
+def _write_page(
+    table: ObjectTable,
+    view: NetworkView | None,
+    dataset_spec: Path | None,
+    experiment_spec: Path | None,
+    html_file: Path,
+) -> None:
     from frcnn_core.files import write_whole
     from frcnn_core.survey.page import page
 
@@ -69,7 +84,7 @@ def _write_page(table, view, dataset_spec, experiment_spec, html_file: Path) -> 
 
         config = load(experiment_spec).message.model_config.anchor_box_config
         anchors = Anchors(tuple(config.scale), tuple(config.ratio))
-    title = (dataset_spec or experiment_spec).name
+    title = next(path.name for path in (dataset_spec, experiment_spec) if path)
     write_whole(html_file, page(table, title, view, anchors))
 
 
@@ -90,7 +105,7 @@ def _print(table: ObjectTable, pixels: str) -> None:
                 click.echo(f"Not counted in {name}: {number} {what}.")
 
 
-def _objects(table: ObjectTable):
+def _objects(table: ObjectTable) -> Table:
     from collections import Counter
 
     from rich.table import Table
@@ -121,7 +136,7 @@ def _objects(table: ObjectTable):
     return shown
 
 
-def _boxes(table: ObjectTable, pixels: str):
+def _boxes(table: ObjectTable, pixels: str) -> Table:
     from rich.table import Table
 
     from frcnn_core.survey.statistics import QUANTILES, sizes_by_class
@@ -130,8 +145,8 @@ def _boxes(table: ObjectTable, pixels: str):
     shown.add_column("class")
     shown.add_column("")
     for percent in QUANTILES:
-        words = {0: "least", 50: "median", 100: "most"}
-        shown.add_column(words.get(percent, f"{percent} %"), justify="right")
+        ranks = {0: "least", 50: "median", 100: "most"}
+        shown.add_column(ranks.get(percent, f"{percent} %"), justify="right")
     words = {"ratio": "shape", "side": "size"}
     for name, measures in sizes_by_class(table).items():
         for number, (measure, values) in enumerate(measures.items()):
@@ -141,7 +156,7 @@ def _boxes(table: ObjectTable, pixels: str):
     return shown
 
 
-def _image_sizes(table: ObjectTable):
+def _image_sizes(table: ObjectTable) -> Table:
     from collections import Counter
 
     from rich.table import Table

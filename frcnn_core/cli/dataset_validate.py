@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -27,13 +28,13 @@ SHOWN = 5
 @click.pass_context
 def validate(
     ctx: click.Context,
-    dataset_spec,
-    experiment_spec,
-    quick,
-    show_all,
-    strict,
-    json_file,
-    overwrite,
+    dataset_spec: Path | None,
+    experiment_spec: Path | None,
+    quick: bool,
+    show_all: bool,
+    strict: bool,
+    json_file: Path | None,
+    overwrite: bool,
 ) -> None:
     """List everything that is wrong with the images and labels of SPEC.
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from frcnn_core.cli import options
+
+if TYPE_CHECKING:
+    from frcnn_core.evaluation import EvaluationReport
 
 
 @click.command()
@@ -114,7 +118,7 @@ def evaluate(
         _write(report, json_file, {"spec": spec.path, "model": config.model})
 
 
-def _show(report) -> None:
+def _show(report: EvaluationReport) -> None:
     for name, result in report.results.items():
         click.echo(f"\n{name}\n{result.text}")
     rate = report.images_per_second
@@ -126,7 +130,7 @@ def _show(report) -> None:
             click.echo(f"  {line}")
 
 
-def _write(report, path: Path, origin: dict[str, str]) -> None:
+def _write(report: EvaluationReport, path: Path, origin: dict[str, str]) -> None:
     import json
 
     from frcnn_core.files import write_whole

@@ -12,13 +12,16 @@ import importlib
 import typing
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from frcnn_core.cli import options as shared
 from frcnn_core.cli.exporting import Wanted, has_option, run
 from frcnn_core.errors import FrcnnError
+
+if TYPE_CHECKING:
+    from frcnn_core.plugin import Exporter, Registered
 
 RESERVED = {"verify": "frcnn_core.cli.verify:verify"}
 """Subcommands that are no format, as ``module:attribute``."""
@@ -80,10 +83,11 @@ class _Formats(click.Group):
         except click.NoSuchOption as error:
             name = _with_underscores(error.option_name.lstrip("-"))
             if takers := _takers(name):
-                error.message = (
+                text = (
                     f"Without a format there is no {error.option_name}. Type it after one that "
                     f"has it: frcnn export {takers[0]} -m MODEL {error.option_name} ..."
                 )
+                raise _in_words(error, text) from error
             raise
 
 
@@ -96,11 +100,17 @@ class _Format(click.Command):
         except click.NoSuchOption as error:
             takers = _takers(_with_underscores(error.option_name.lstrip("-")))
             if takers:
-                error.message = (
+                text = (
                     f"{self.name} has no option {error.option_name}. These have: "
                     f"{', '.join(takers)}."
                 )
+                raise _in_words(error, text) from error
             raise
+
+
+def _in_words(error: click.NoSuchOption, text: str) -> click.NoSuchOption:
+    """The same error, told otherwise."""
+    return click.NoSuchOption(error.option_name, text, error.possibilities, error.ctx)
 
 
 def _common(command: Callable) -> Callable:
@@ -167,7 +177,7 @@ def _documented(command: Callable) -> Callable:
 )
 @_documented
 @click.option("--onnx_route", hidden=True)
-@click.pass_context
+@click.pass_context  # type: ignore[arg-type]  # it takes no **given beside other parameters
 def export(
     ctx: click.Context,
     format_name: str | None,
@@ -206,7 +216,7 @@ def export(
     run(wanted, **_without(common, "output_file"))
 
 
-def _subcommand(exporter) -> click.Command:
+def _subcommand(exporter: Registered[Exporter]) -> click.Command:
     """``frcnn export NAME`` with a flag for each option of the exporter."""
     from frcnn_core.plugin.options import field_types
 
@@ -297,7 +307,7 @@ def _require_model(model: Path | None) -> None:
         raise click.UsageError("Name the model: frcnn export FORMAT -m MODEL [-o OUTPUT]")
 
 
-def _chosen(format_name: str | None, output: Path | None, key: str | None):
+def _chosen(format_name: str | None, output: Path | None, key: str | None) -> Registered[Exporter]:
     """The exporter that ``--format``, the ending of ``-o``, or ``-k`` without both names.
 
     Raises:
@@ -330,7 +340,7 @@ def _chosen(format_name: str | None, output: Path | None, key: str | None):
     )
 
 
-def _engine_exporter():
+def _engine_exporter() -> Registered[Exporter]:
     """What ``--engine_file`` is written by.
 
     Raises:
@@ -341,7 +351,9 @@ def _engine_exporter():
     return installed().exporters.entry("tensorrt", where="--engine_file")
 
 
-def _of(given: Mapping[str, Any], exporter, *, but: Collection[str] = ()) -> dict[str, Any]:
+def _of(
+    given: Mapping[str, Any], exporter: Registered[Exporter], *, but: Collection[str] = ()
+) -> dict[str, Any]:
     """What of the flags is for an exporter."""
     return {k: v for k, v in given.items() if k not in but and has_option(exporter, k)}
 
@@ -353,7 +365,9 @@ def _takers(name: str) -> list[str]:
     return [entry.component.name for entry in installed().exporters if has_option(entry, name)]
 
 
-def _refuse_foreign(given: Mapping[str, Any], exporter, engine) -> None:
+def _refuse_foreign(
+    given: Mapping[str, Any], exporter: Registered[Exporter], engine: Registered[Exporter] | None
+) -> None:
     """No flag is taken that would do nothing.
 
     Raises:

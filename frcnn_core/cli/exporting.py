@@ -140,7 +140,7 @@ def _target(wanted: Wanted, model: Path, key: str) -> _Target:
                 "the spec (-e)."
             )
         given["key"] = key
-    options = parse(component.Options, given, where=f"frcnn export {component.name}")
+    options: Any = parse(component.Options, given, where=f"frcnn export {component.name}")
     output = wanted.output or model.with_suffix(component.suffix)
     return _Target(component, options, output)
 

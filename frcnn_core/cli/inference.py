@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from frcnn_core.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from frcnn_core.inference import Destination
+    from frcnn_core.spec.inference_pb2 import InferenceConfig
 
 PICTURES, LABELS = "images_annotated", "labels"
 """Folders in ``-r DIR``, named as TAO names them."""
@@ -123,7 +130,7 @@ def inference(
             click.echo(f"{what} are in {where}")
 
 
-def _destination(config, results_dir: Path | None):
+def _destination(config: InferenceConfig, results_dir: Path | None) -> Destination:
     """Where pictures and labels go.
 
     Raises:
@@ -140,10 +147,11 @@ def _destination(config, results_dir: Path | None):
             "inference_config: neither detection_image_output_dir nor labels_dump_dir is set, so"
             " there is nothing to write. Set one, or give -r DIR."
         )
-    return Destination(*(Path(folder).expanduser() if folder else None for folder in named))
+    pictures, labels = (Path(folder).expanduser() if folder else None for folder in named)
+    return Destination(pictures, labels)
 
 
-def _show_skipped(skipped) -> None:
+def _show_skipped(skipped: Sequence[tuple[Path, str]]) -> None:
     for path, reason in skipped[:MOST_NAMED]:
         click.secho(f"Skipped {path.name}: {reason}", fg="yellow", err=True)
     if len(skipped) > MOST_NAMED:

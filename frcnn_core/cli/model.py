@@ -149,12 +149,13 @@ def _parts(found: ModelDescription) -> Table:
             _gflops(part.operations),
         )
     table.add_section()
-    trainable = [part.trainable_parameters for part in found.parts]
+    known = [part.trainable_parameters for part in found.parts]
+    trainable = [count for count in known if count is not None]
     table.add_row(
         "all",
         str(sum(len(part.layers) for part in found.parts)),
         f"{found.parameters:,}",
-        _count(None if None in trainable else sum(trainable)),
+        _count(sum(trainable) if len(trainable) == len(known) else None),
         _gflops(found.operations),
     )
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,8 +14,8 @@ from frcnn_core.cli import terminal as terminal_module
 class Several(click.Option):
     """An option that takes one or more values: ``--gpu_index 0 1``, or the flag repeated."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, multiple=True, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **(kwargs | {"multiple": True}))
 
 
 def repeat_flags(command: click.Command, args: list[str]) -> list[str]:
@@ -49,7 +50,7 @@ def typed(ctx: click.Context, *, but: Collection[str] = ()) -> list[str]:
         if source is not click.core.ParameterSource.COMMANDLINE or param.name in but:
             continue
         flag = max(param.opts, key=len)
-        if param.is_flag:
+        if isinstance(param, click.Option) and param.is_flag:
             words.append(flag)
             continue
         value = ctx.params[param.name]

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from frcnn_core.cli.plugins_check import KIND, check
 from frcnn_core.cli.plugins_new import new
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from frcnn_core.plugin import Plugins, Registered, Registry
+    from frcnn_core.plugin.discovery import Absent
 
 
 @click.group(invoke_without_command=True)
@@ -44,7 +52,7 @@ plugins.add_command(check)
 plugins.add_command(new)
 
 
-def _describe(registry, entry) -> dict:
+def _describe(registry: Registry[Any], entry: Registered[Any]) -> dict[str, Any]:
     others = [claim for claim in registry.claims(entry.component.name) if claim is not entry]
     return {
         "kind": registry.kind,
@@ -63,13 +71,13 @@ def _milliseconds(seconds: float) -> float:
     return round(1000 * seconds, 1)
 
 
-def _print_json(components: list[dict], found, with_times: bool) -> None:
+def _print_json(components: list[dict[str, Any]], found: Plugins, with_times: bool) -> None:
     import json
 
-    def told(values: dict) -> dict:
+    def told(values: dict[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in values.items() if with_times or k != "load_ms"}
 
-    def absent(plugin) -> dict:
+    def absent(plugin: Absent) -> dict[str, Any]:
         return told(
             {
                 "plugin": plugin.plugin,
@@ -87,7 +95,7 @@ def _print_json(components: list[dict], found, with_times: bool) -> None:
     click.echo(json.dumps(listing, indent=2))
 
 
-def _print_times(components: list[dict], found, kind: str | None) -> None:
+def _print_times(components: list[dict[str, Any]], found: Plugins, kind: str | None) -> None:
     """A line per plugin, the slowest first.  What its modules import is in its time; what an
     earlier plugin imported already is not."""
     provided: dict[tuple[str, str, float], list[str]] = {}
@@ -109,7 +117,7 @@ def _print_times(components: list[dict], found, kind: str | None) -> None:
         click.echo(line)
 
 
-def _print_table(components: list[dict], found) -> None:
+def _print_table(components: list[dict[str, Any]], found: Plugins) -> None:
     lines = _aligned([_row(component) for component in components])
     for line, component in zip(lines, components, strict=True):
         click.secho(line, fg="red" if component["clashes_with"] else None)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from frcnn_core.errors import FrcnnError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from frcnn_core.plugin import Registered
+    from frcnn_core.plugin.discovery import Absent
 
 
 @click.group()
@@ -45,8 +52,11 @@ def _refuse_taken(name: str) -> None:
     module, found = module_of(name), installed()
     for entry in found.backbones.claims(name):
         raise FrcnnError(f"There is a backbone {name!r} already, from {entry.distribution}.")
-    loaded = [entry for registry in found.registries.values() for entry in registry]
-    for plugin in (*loaded, *found.broken, *found.hidden):
+    loaded: list[Registered[Any]] = [
+        entry for registry in found.registries.values() for entry in registry
+    ]
+    others: list[Registered[Any] | Absent] = [*loaded, *found.broken, *found.hidden]
+    for plugin in others:
         if plugin.plugin == name:
             raise FrcnnError(f"There is a plugin {name!r} already, from {plugin.distribution}.")
     if find_spec(module) is not None:

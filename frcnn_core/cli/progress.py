@@ -87,7 +87,9 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
 class _Lines:
     """Prints a line when enough time has passed since the last one, and one at the end."""
 
-    def __init__(self, title: str, total: int, unit: str, *, interval: float, clock):
+    def __init__(
+        self, title: str, total: int, unit: str, *, interval: float, clock: Callable[[], float]
+    ):
         self._title = title
         self._total = total
         self._unit = unit

@@ -12,6 +12,7 @@ from frcnn_core.errors import FrcnnError
 
 if TYPE_CHECKING:
     from frcnn_core.assemble import Prunable, PruningReport, Size
+    from frcnn_core.pruning.scores import Equalization, Normalizer
 
 
 @click.command()
@@ -113,8 +114,8 @@ def prune(
     model: Path,
     output_file: Path | None,
     key: str | None,
-    normalizer: str,
-    equalization_criterion: str,
+    normalizer: Normalizer,
+    equalization_criterion: Equalization,
     pruning_granularity: int,
     pruning_threshold: float | None,
     target_ratio: float | None,
@@ -168,6 +169,7 @@ def prune(
             return
         if target_ratio is not None:
             threshold = prunable.plan.threshold_for(target_ratio)
+        assert output_file is not None  # as _check_flags has seen to
         _prune(prunable, threshold, model, output_file, key or "", json_file)
 
 

@@ -18,7 +18,15 @@ from frcnn_core.cli import options
 @click.option("--val", "val_split", default=20.0, show_default=True, help="Percent to validate on.")
 @click.option("--seed", default=0, show_default=True, help="The same seed draws the same pictures.")
 @options.terminal
-def sample_data(directory, images, test_images, width, height, val_split, seed) -> None:
+def sample_data(
+    directory: Path,
+    images: int,
+    test_images: int,
+    width: int,
+    height: int,
+    val_split: float,
+    seed: int,
+) -> None:
     """Draw street scenes into DIRECTORY, with labels, and specs to train a detector on them."""
     from frcnn_core.cli.progress import progress_of
     from frcnn_core.sample_data import generate

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from frcnn_core.spec.problems import Problem
 
 _SPEC = click.argument(
     "path", metavar="SPEC", type=click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -57,7 +61,7 @@ def show(path: Path) -> None:
     click.echo(text, nl=False)
 
 
-def _problems(read, task: str | None) -> list:
+def _problems(read: Any, task: str | None) -> list[Problem]:
     """What is wrong with a spec of either kind."""
     from frcnn_core.errors import SpecError
     from frcnn_core.plugin import installed

@@ -70,7 +70,7 @@ def data_of(dataset_spec: Path | None, experiment_spec: Path | None) -> Surveyed
 
     if dataset_spec is not None:
         data = survey.of_dataset_spec(load_dataset_spec(dataset_spec), installed())
-    else:
+    elif experiment_spec is not None:
         data = survey.of_experiment(load(experiment_spec), installed())
     for problem in data.warnings:
         click.secho(f"Warning: {problem}", fg="yellow", err=True)

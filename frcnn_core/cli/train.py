@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,13 @@ import click
 from frcnn_core.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from frcnn_core.assemble import Training
     from frcnn_core.cli.processes import Layout
     from frcnn_core.processes import Process
     from frcnn_core.spec.load import Spec
+    from frcnn_core.training import EpochDone, StepDone, TrainingLog
 
 
 @click.command()
@@ -253,7 +256,7 @@ def _introduce(training: Training, *, verbose: bool) -> None:
     click.echo(f"Results: {training.results_dir}")
 
 
-def _run(training: Training, log) -> None:
+def _run(training: Training, log: TrainingLog) -> None:
     from frcnn_core.cli.signals import calling
     from frcnn_core.model_files import how_to_resume
     from frcnn_core.training import EpochDone, Interrupted, StepDone
@@ -283,7 +286,7 @@ def _run(training: Training, log) -> None:
         click.echo(f"Best model: {path} (epoch {best.epoch}, mAP {best.mAP:.4f})")
 
 
-def _show_epoch(event, num_epochs: int) -> None:
+def _show_epoch(event: EpochDone, num_epochs: int) -> None:
     terms = ", ".join(f"{term} {value:.4f}" for term, value in event.losses.items())
     click.echo(f"Epoch {event.epoch}/{num_epochs}: {terms}, {event.seconds:.0f} s")
     if event.validation:
@@ -300,15 +303,15 @@ class _EpochBar:
 
     def __init__(self, training: Training):
         self._training = training
-        self._open = None
+        self._open: AbstractContextManager[Callable[..., None]] | None = None
 
     def __enter__(self) -> _EpochBar:
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def step(self, event) -> None:
+    def step(self, event: StepDone) -> None:
         from frcnn_core.cli.progress import progress
 
         trainer = self._training.trainer

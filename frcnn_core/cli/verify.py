@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ import click
 from frcnn_core.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from frcnn_core.assemble.verification import Pair, VerificationImages
     from frcnn_core.data import BadImages
-    from frcnn_core.export import Limits
-    from frcnn_core.plugin import LayerCost
+    from frcnn_core.export import Limits, VerificationReport
+    from frcnn_core.plugin import Accumulator, LayerCost
     from frcnn_core.spec.load import Spec
 
 DIFFERENT = 1
@@ -85,7 +88,7 @@ COST_IMAGES = 4
 @click.option("--overwrite", is_flag=True, help="Replace an existing JSON file.")
 @options.gpu_index
 @options.terminal
-@click.pass_context
+@click.pass_context  # type: ignore[arg-type]  # it takes no **limits beside other parameters
 def verify(
     ctx: click.Context,
     model: Path,
@@ -143,14 +146,13 @@ def verify(
     batch_size = batch_size or config.batch_size or 1
     skipped: list[Any] = []
     bad_images = BadImages(max_bad)
-    accumulators: tuple[dict, dict] = ({}, {})
+    accumulators: tuple[dict[str, Accumulator], dict[str, Accumulator]] = ({}, {})
     if image_dir:
         images = _in_folder(image_dir, pair, batch_size, num, skipped)
     else:
         images = _of_spec(spec, pair, batch_size, num, bad_images)
-        accumulators = tuple(
-            assemble.accumulators(spec, installed(), pair.model.class_names) for _ in range(2)
-        )
+        fresh = partial(assemble.accumulators, spec, installed(), pair.model.class_names)
+        accumulators = fresh(), fresh()
     # What a runtime does not tell, its layers do.
     costs = () if pair.exported.precision else _costs(pair, images)
     precision = pair.exported.precision or ("int8" if costs else "fp32")
@@ -283,7 +285,14 @@ def _costs(pair: Pair, images: VerificationImages) -> Sequence[LayerCost]:
         return ()
 
 
-def _write(report, path: Path, origin: dict[str, str], pair, costs, keep_float) -> None:
+def _write(
+    report: VerificationReport,
+    path: Path,
+    origin: dict[str, str],
+    pair: Pair,
+    costs: Sequence[LayerCost],
+    keep_float: Iterable[str],
+) -> None:
     import json
     from dataclasses import asdict
 
@@ -296,7 +305,7 @@ def _write(report, path: Path, origin: dict[str, str], pair, costs, keep_float) 
     click.echo(f"Written to {path}")
 
 
-def _conclude(ctx: click.Context, report, exported: Path, model: Path) -> None:
+def _conclude(ctx: click.Context, report: VerificationReport, exported: Path, model: Path) -> None:
     problems = report.problems()
     if not problems:
         click.secho(f"{exported.name} is within the limits of {model.name}.", fg="green")

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, TextIO
 
 import click
@@ -71,7 +72,9 @@ class Worker:
         return self.exit_code not in (None, 0, 130)
 
     def ask_to_stop(self) -> None:
-        self._try(lambda: (self.process.stdin.write("stop\n"), self.process.stdin.flush()))
+        pipe = self.process.stdin
+        if pipe is not None:
+            self._try(lambda: (pipe.write("stop\n"), pipe.flush()))
 
     def kill(self) -> None:
         """End it at once; one on another machine ends when its stdin does."""
@@ -115,7 +118,7 @@ class Watch:
     def _signals_counted(self) -> Iterator[None]:
         """Count Ctrl-C and SIGTERM, for ``_run`` to look at."""
 
-        def count(number, frame) -> None:
+        def count(number: int, frame: FrameType | None) -> None:
             # Some starters send SIGTERM again and again; only a person means more by a second.
             if number == signal.SIGINT or not self._stops:
                 self._stops += 1
@@ -219,7 +222,7 @@ class Watch:
     def _ending(self) -> Ending:
         if not self._failures:
             self._release_held(every=True)
-            return Ending(max(worker.exit_code for worker in self._workers))
+            return Ending(max(worker.exit_code or 0 for worker in self._workers))
         by_kind: dict[str, Worker] = {}
         for worker in self._failures:
             if worker.outcome or not worker.is_put_down:
@@ -229,7 +232,7 @@ class Watch:
         if self._stops and causes[:1] not in (["error"], ["bug"]):
             return Ending(130, "Interrupted.", kind="interrupted")
         kind, worker = causes[0], by_kind[causes[0]]
-        if kind == "killed":
+        if worker.outcome is None:
             return Ending(1, _how_it_ended(worker), worker.rank, kind)
         message = worker.outcome.message
         if self._several_machines and kind == "error":
@@ -241,7 +244,7 @@ class Watch:
 
 def _how_it_ended(worker: Worker) -> str:
     """What to tell of a process that could not tell itself."""
-    code = worker.exit_code
+    code = worker.exit_code or 0
     name = f"Process {worker.rank} of {worker.size} ({worker.host})"
     said = "".join(f"  {line}" for line in worker.last_words if line.strip()).rstrip()
     said = f" The last it said:\n{said}" if said else ""

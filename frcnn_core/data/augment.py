@@ -102,7 +102,7 @@ class Augmentation:
     def warps(self) -> bool:
         """Whether images are resampled: anything spatial but flips."""
         still = (self.zoom_min, self.zoom_max, self.translate_max_x, self.translate_max_y)
-        return still != (1, 1, 0, 0) or self.rotate_rad_max > 0
+        return still != (1.0, 1.0, 0.0, 0.0) or self.rotate_rad_max > 0
 
     @property
     def recolours(self) -> bool:
@@ -126,10 +126,14 @@ class Augmentation:
         # one for each field, and one for whether to rotate at all
         seeds = iter(tf.unstack(tf.random.split(seed, len(Draw._fields) + 1)))
 
-        def uniform(low=0.0, high=1.0, shape=()):
+        def uniform(
+            low: float | tf.Tensor = 0.0,
+            high: float | tf.Tensor = 1.0,
+            shape: tuple[int, ...] = (),
+        ) -> tf.Tensor:
             return low + (high - low) * tf.random.stateless_uniform(shape, next(seeds))
 
-        def normal(deviation):  # cut at twice the deviation
+        def normal(deviation: float) -> tf.Tensor:  # cut at twice the deviation
             return tf.random.stateless_truncated_normal((), next(seeds), stddev=deviation)
 
         most = tf.floor(tf.constant((self.translate_max_y, self.translate_max_x), tf.float32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import tensorflow as tf
@@ -56,7 +57,8 @@ class Batches:
         self._preprocessing = preprocessing
         self._bad_images = bad_images
         self._num_fillers = num_fillers
-        self._built_for, self._built = None, None
+        self._built_for: tuple[int, tuple[str, ...]] | None = None
+        self._built: tf.data.Dataset | None = None
 
     @property
     def dataset(self) -> tf.data.Dataset:
@@ -67,7 +69,7 @@ class Batches:
     @property
     def element_spec(self) -> Batch:
         """Shapes and types of a batch; B, G and dynamic sizes are None."""
-        return self.dataset.element_spec[0]
+        return cast("tuple[Batch, tf.TensorSpec]", self.dataset.element_spec)[0]
 
     def __iter__(self) -> Iterator[Batch]:
         """One pass.
@@ -106,7 +108,7 @@ class Batches:
 
     def _dataset(self, first: int) -> tf.data.Dataset:
         left_out = tuple(self._bad_images.reasons)
-        if self._built_for != (first, left_out):
+        if self._built is None or self._built_for != (first, left_out):
             self._built_for, self._built = (first, left_out), self._build(first, left_out)
         return self._built
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,7 @@ class ClassMap:
             targets.setdefault(_loosely(key), set()).add(target)
         return {key: target for key, (target, *others) in targets.items() if not others}
 
-    def ids(self, labels: tf.Tensor) -> tf.Tensor:
+    def ids(self, labels: tf.Tensor | Sequence[str]) -> tf.Tensor:
         """Class id of each label.
 
         Args:

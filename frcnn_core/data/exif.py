@@ -18,8 +18,8 @@ segments of JPEG; the PNG specification, third edition, 5.3 and 11.3.4.5, for ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -89,7 +89,8 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def of_block(exif: bytes) -> int:
     """1 to 8, the orientation in an EXIF block that begins with the mark of its byte order."""
-    order = {_LITTLE_ENDIAN: "little", _BIG_ENDIAN: "big"}.get(exif[:4])
+    orders: dict[bytes, Literal["little", "big"]] = {_LITTLE_ENDIAN: "little", _BIG_ENDIAN: "big"}
+    order = orders.get(exif[:4])
     if order is None:
         return UPRIGHT
 
@@ -174,10 +175,12 @@ def _block_in_jpeg(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     size = tf.strings.length(data)
 
-    def going(at, start, length):
+    def going(at: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         return at + 10 <= size
 
-    def step(at, start, length):
+    def step(
+        at: tf.Tensor, start: tf.Tensor, length: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         marker, segment = tf.unstack(_numbers(tf.strings.substr(data, at, 4), 2), num=2)
         is_exif = (marker == _APP1) & (tf.strings.substr(data, at + 4, 6) == _EXIF)
         is_fill = (marker < 0xFF01) | (marker == 0xFFFF)
@@ -199,10 +202,12 @@ def _block_in_png(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     size = tf.strings.length(data)
 
-    def going(at, start, length):
+    def going(at: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         return at + 8 <= size
 
-    def step(at, start, length):
+    def step(
+        at: tf.Tensor, start: tf.Tensor, length: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         high, low = tf.unstack(_numbers(tf.strings.substr(data, at, 4), 2), num=2)
         content = tf.minimum(_long(high, low, size), size - at)
         name = tf.strings.substr(data, at + 4, 4)
@@ -226,11 +231,11 @@ def _of_block_in_graph(exif: tf.Tensor) -> tf.Tensor:
     order, size = tf.strings.substr(exif, 0, 4), tf.strings.length(exif)
     is_little = order == _LITTLE_ENDIAN
 
-    def numbers(at, count):
+    def numbers(at: int | tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
         found = _numbers(tf.strings.substr(exif, tf.minimum(at, size), 2 * count), count)
-        return tf.where(is_little, found // 256 + found % 256 * 256, found)
+        return tf.where(is_little, found // 256 + tf.math.floormod(found, 256) * 256, found)
 
-    def long(halves):
+    def long(halves: Sequence[tf.Tensor]) -> tf.Tensor:
         first, last = halves
         high, low = tf.where(is_little, last, first), tf.where(is_little, first, last)
         return _long(high, low, size)
@@ -257,7 +262,7 @@ def _long(high: tf.Tensor, low: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     return tf.where(high < 0x7000, high * 0x10000 + low, size)
 
 
-def _numbers(data: tf.Tensor, count) -> tf.Tensor:
+def _numbers(data: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
     """(count,) int32 of a () string of numbers of two bytes, the first of which counts more."""
     import tensorflow as tf
 

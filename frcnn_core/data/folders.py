@@ -104,9 +104,10 @@ class LabelledFolder:
                 f"{self.labels.place(name)}: says that the image is {_in_words(labels.size)}"
                 f" (height x width), but {path} is {_in_words(size)}."
             )
-        if problems:
+        if size is None or labels is None or problems:
             raise DataError("\n".join(problems))
-        return Record(self.frame_id(name), *size, labels.objects)
+        height, width = size
+        return Record(self.frame_id(name), height, width, labels.objects)
 
     def _nothing_fits(self, name: str, count: int) -> str:
         if self.labels.lists_images:

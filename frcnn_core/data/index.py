@@ -166,7 +166,7 @@ def _scan(path: Path) -> RecordIndex:
     from frcnn_core.data.threads import PARALLEL_CALLS, untuned
 
     @tf.autograph.experimental.do_not_convert
-    def facts(serialized):
+    def facts(serialized: tf.Tensor) -> tuple[tf.Tensor, records.ParsedRecord]:
         return tf.strings.length(serialized), records.parse(serialized)
 
     index = RecordIndex()
@@ -175,7 +175,7 @@ def _scan(path: Path) -> RecordIndex:
     parsed = serialized.map(facts, num_parallel_calls=PARALLEL_CALLS)
     try:
         # Python sees a thousand images at a time: one by one would take minutes for large sets.
-        for lengths, chunk in parsed.ragged_batch(1000):
+        for lengths, chunk in parsed.ragged_batch(1000):  # type: ignore[attr-defined]  # a Dataset
             index.lengths.extend(lengths.numpy().tolist())
             index.image_sizes.update(map(tuple, chunk.size.numpy().tolist()))
             names = (_decoded(column) for column in (chunk.extension, chunk.frame_id))

@@ -81,9 +81,9 @@ def read_list(path: Path) -> dict[str, int]:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        name = PurePosixPath(line.strip())
-        is_file = name.suffix.lower() in image_files.SUFFIXES
-        name = str(name.with_suffix("") if is_file else name)
+        file = PurePosixPath(line.strip())
+        is_file = file.suffix.lower() in image_files.SUFFIXES
+        name = str(file.with_suffix("") if is_file else file)
         if names.setdefault(name, number) != number:
             problems.append(f"{path}:{number}: {name!r} is in line {names[name]} already.")
     if problems:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +32,9 @@ from frcnn_core.structures import Batch
 _as_written = tf.autograph.experimental.do_not_convert
 """For functions of tf.data, whose choices are ``tf.cond``s: to look in them and in all they call
 for Python's would take longer than to build them."""
+
+Objects = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+"""Boxes (G, 4), classes (G,) and difficult (G,) of an image."""
 
 
 def training_batches(
@@ -175,7 +179,7 @@ def _batches(
         return untuned(tf.data.Dataset.from_tensor_slices(where).flat_map(read))
 
     @_as_written
-    def read(place, file, offset):
+    def read(place: tf.Tensor, file: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:
         name, folder, extension = tf.unstack(file_table[file])
         # There is no op that reads a record.  A dataset inside of the parallel map would do, but
         # where TensorFlow has to add up in order it makes such a map go step by step.
@@ -189,27 +193,36 @@ def _batches(
         return rest.take(1).map(_as_written(lambda record: (place, folder, extension, record)))
 
     @_as_written
-    def described(place, folder, extension, record):
+    def described(
+        place: tf.Tensor, folder: tf.Tensor, extension: tf.Tensor, record: tf.Tensor
+    ) -> tuple[tf.Tensor, records.ParsedRecord]:
         labels = records.parse(record)
         ending = tf.where(tf.equal(labels.extension, ""), extension, labels.extension)
         return tf.strings.join([folder, "/", labels.frame_id, ending]), labels
 
     @_as_written
-    def example(left_out, place, folder, extension, record):
+    def example(
+        left_out: Collection[str],
+        place: tf.Tensor,
+        folder: tf.Tensor,
+        extension: tf.Tensor,
+        record: tf.Tensor,
+    ) -> tuple[Batch, tf.Tensor]:
         path, labels = described(place, folder, extension, record)
         pixels, present = _decode(path, labels.size, preprocessing, left_out)
         image, size, scale = preprocessing.resample(pixels)
         boxes = tf.clip_by_value(labels.boxes * tf.tile(scale, [2]), 0.0, tf.tile(size, [2]))
         difficult = labels.occlusion >= DIFFICULT_OCCLUSION
-        objects = (boxes, class_map.ids(labels.class_names), difficult | labels.crowd)
-        kept = present & (objects[1] >= 0) & _large_enough(boxes, min_box_size)
+        ids = class_map.ids(labels.class_names)
+        objects: Objects = (boxes, ids, difficult | labels.crowd)
+        kept = present & (ids >= 0) & _large_enough(boxes, min_box_size)
         if not crowds_are_difficult:
             kept &= ~labels.crowd
         objects = _select(objects, kept)
         if augmentation is not None:
-            seed = tf.random.fold_in(seeds, place)
-            image, *objects = augmentation.apply(image, *objects, seed)
-            objects = _select(objects, _large_enough(objects[0], min_box_size))
+            seed: Any = tf.random.fold_in(seeds, place)  # type: ignore[arg-type]  # takes tensors too
+            image, *changed = augmentation.apply(image, *objects, seed)
+            objects = _select(changed, _large_enough(changed[0], min_box_size))
         if max_objects is not None:
             objects = _largest(objects, max_objects)
         boxes, classes, difficult = _at_least_one_row(objects)
@@ -264,11 +277,11 @@ def _decode(
         (H, W, C) uint8 and () bool.
     """
 
-    def black():
+    def black() -> tf.Tensor:
         size = tf.concat([tf.maximum(stated, 1), [preprocessing.channels]], 0)
         return tf.ensure_shape(tf.zeros(size, tf.uint8), (None, None, preprocessing.channels))
 
-    def decode():
+    def decode() -> tuple[tf.Tensor, tf.Tensor]:
         pixels = preprocessing.decode(tf.io.read_file(path))
         as_stated = tf.reduce_all(tf.shape(pixels)[:2] == stated)
         return tf.cond(as_stated, lambda: pixels, black), as_stated
@@ -279,9 +292,10 @@ def _decode(
     return tf.cond(known, lambda: (black(), tf.constant(False)), decode)
 
 
-def _select(objects, keep):
+def _select(objects: Sequence[tf.Tensor], keep: tf.Tensor) -> Objects:
     """The rows of boxes, classes and difficult where ``keep`` (G,) is true."""
-    return tuple(tf.boolean_mask(column, keep) for column in objects)
+    boxes, classes, difficult = (tf.boolean_mask(column, keep) for column in objects)
+    return boxes, classes, difficult
 
 
 def _large_enough(boxes: tf.Tensor, min_box_size: tuple[float, float]) -> tf.Tensor:
@@ -290,15 +304,16 @@ def _large_enough(boxes: tf.Tensor, min_box_size: tuple[float, float]) -> tf.Ten
     return tf.reduce_all(sides >= tf.maximum(tf.constant(min_box_size, tf.float32), 1.0), axis=1)
 
 
-def _largest(objects, count: int):
+def _largest(objects: Objects, count: int) -> Objects:
     """The ``count`` objects of largest area, in the order they had."""
     sides = objects[0][:, 2:] - objects[0][:, :2]
     areas = tf.reduce_prod(sides, axis=1)
     kept = tf.math.top_k(areas, tf.minimum(count, tf.size(areas))).indices
-    return tuple(tf.gather(column, tf.sort(kept)) for column in objects)
+    boxes, classes, difficult = (tf.gather(column, tf.sort(kept)) for column in objects)
+    return boxes, classes, difficult
 
 
-def _at_least_one_row(objects):
+def _at_least_one_row(objects: Objects) -> Objects:
     """The same, with a row of padding where there is none: an empty tensor is nobody's friend."""
     boxes, classes, difficult = objects
     missing = tf.maximum(1 - tf.size(classes), 0)

@@ -173,7 +173,10 @@ class Preprocessing:
         size = tf.shape(image)[:2]
         whole = canvas(size) if self.is_dynamic else tf.constant((self.height, self.width))
         missing = whole - size
-        image = tf.pad(image, [[0, missing[0]], [0, missing[1]], [0, 0]])
+        image = tf.pad(
+            image,
+            [[0, missing[0]], [0, missing[1]], [0, 0]],  # type: ignore[list-item]  # it packs them
+        )
         return tf.ensure_shape(image, self.shape)
 
     def fit(self, image: tf.Tensor) -> Resampled:

@@ -6,6 +6,7 @@ and ours there.  Pixels are not in a record; ``frame/id`` says where they are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,15 +87,15 @@ def to_example(record: Record) -> bytes:
     """The record as a serialised ``tf.train.Example``."""
     import tensorflow as tf
 
-    def texts(values):
+    def texts(values: Iterable[str]) -> tf.train.Feature:
         return tf.train.Feature(
             bytes_list=tf.train.BytesList(value=[value.encode() for value in values])
         )
 
-    def integers(values):
+    def integers(values: Iterable[int]) -> tf.train.Feature:
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
-    def floats(values):
+    def floats(values: Iterable[float]) -> tf.train.Feature:
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
     features = {
@@ -129,7 +130,7 @@ def from_example(serialized: bytes) -> Record:
     except DecodeError as error:
         raise DataError("not a serialised tf.train.Example.") from error
 
-    def values(key):
+    def values(key: str) -> list[Any]:
         # Reading a key of a protobuf map would add it.
         feature = features[key] if key in features else tf.train.Feature()
         kind = feature.WhichOneof("kind")
@@ -192,7 +193,7 @@ def parse(serialized: tf.Tensor) -> ParsedRecord:
     class_names = features[CLASS].values
     occlusion, crowd = (tf.cast(features[key].values, tf.int32) for key in (OCCLUSION, CROWD))
 
-    def or_zeros(column):
+    def or_zeros(column: tf.Tensor) -> tf.Tensor:
         return tf.pad(column, [[0, tf.size(class_names) - tf.size(column)]])
 
     size = tf.stack([features[FRAME_HEIGHT], features[FRAME_WIDTH]])

@@ -68,7 +68,7 @@ class Anchors:
         rows, columns = tf.range(height), tf.range(width)
         own = (rows < cells[:, :1])[:, :, None] & (columns < cells[:, 1:])[:, None, :]  # (B, h, w)
         places = rows[:, None] * cells[:, 1, None, None] + columns
-        places = tf.where(own, places, 0)[..., None] * self.per_cell + tf.range(self.per_cell)
+        places = tf.where(own, places, 0)[:, :, :, None] * self.per_cell + tf.range(self.per_cell)
         shape = [tf.shape(cells)[0], height * width * self.per_cell]
-        own = tf.repeat(own[..., None], self.per_cell, axis=-1)
+        own = tf.repeat(own[:, :, :, None], self.per_cell, axis=-1)
         return tf.reshape(own, shape), tf.reshape(places, shape)

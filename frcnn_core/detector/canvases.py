@@ -57,7 +57,7 @@ class Canvases:
     def _filled(self, maps: tf.Tensor, extent: Extent, fill: float) -> tf.Tensor:
         # Not a product with a mask: what is beyond may be infinite, and 0 times infinity is no
         # number.
-        return tf.where(self.own(maps, extent)[..., None], maps, tf.cast(fill, maps.dtype))
+        return tf.where(self.own(maps, extent)[:, :, :, None], maps, tf.cast(fill, maps.dtype))
 
 
 def call(layer: keras.Layer, maps: Any, extent: Extent, canvases: Canvases, **kwargs: Any) -> Any:
@@ -85,36 +85,46 @@ def _reaches_beyond(layer: keras.Layer, extent: Extent) -> bool:
     return any(window.reach(offset) for window, offset in pairs)
 
 
-def _convolved(layer, maps, extent, canvases, **kwargs):
+def _convolved(
+    layer: keras.Layer, maps: tf.Tensor, extent: Extent, canvases: Canvases, **kwargs: Any
+) -> tf.Tensor:
     return layer(seen(layer, maps, extent, canvases), **kwargs)
 
 
-def _surrounded(layer, maps, extent, canvases, **kwargs):
+def _surrounded(
+    layer: keras.Layer, maps: tf.Tensor, extent: Extent, canvases: Canvases, **kwargs: Any
+) -> tf.Tensor:
     (_, bottom), (_, right) = layer.padding
     # Zeros that it puts after the batch's last cell are due after an image's own last cell.
     return layer(canvases.zeroed(maps, extent) if bottom or right else maps, **kwargs)
 
 
-def _highest(layer, maps, extent, canvases, **kwargs):
+def _highest(
+    layer: keras.Layer, maps: tf.Tensor, extent: Extent, canvases: Canvases, **kwargs: Any
+) -> tf.Tensor:
     if not _reaches_beyond(layer, extent):
         return layer(maps, **kwargs)
     pooled = layer(canvases.lowered(maps, extent), **kwargs)
-    offset = [w.offset(o) for w, o in zip(windows(layer), extent.offset, strict=True)]
-    stride = [s * t for s, t in zip(extent.stride, layer.strides, strict=True)]
+    y, x = (w.offset(o) for w, o in zip(windows(layer), extent.offset, strict=True))
+    height, width = (s * t for s, t in zip(extent.stride, layer.strides, strict=True))
     # The lowest number does not go on: layers after it would make infinity of it.
-    return canvases.zeroed(pooled, Extent(tuple(stride), tuple(offset)))
+    return canvases.zeroed(pooled, Extent((height, width), (y, x)))
 
 
-def _averaged(layer, maps, extent, canvases, **kwargs):
+def _averaged(
+    layer: keras.Layer, maps: tf.Tensor, extent: Extent, canvases: Canvases, **kwargs: Any
+) -> tf.Tensor:
     """Keras's average is over the cells that there are, as TensorFlow's."""
     if not _reaches_beyond(layer, extent):
         return layer(maps, **kwargs)
-    own = tf.cast(canvases.own(maps, extent)[..., None], maps.dtype)
+    own = tf.cast(canvases.own(maps, extent)[:, :, :, None], maps.dtype)
     share = keras.ops.average_pool(own, layer.pool_size, layer.strides, layer.padding)
     return tf.math.divide_no_nan(layer(canvases.zeroed(maps, extent), **kwargs), share)
 
 
-def _averaged_whole(layer, maps, extent, canvases, **kwargs):
+def _averaged_whole(
+    layer: keras.Layer, maps: tf.Tensor, extent: Extent, canvases: Canvases, **kwargs: Any
+) -> tf.Tensor:
     own = tf.cast(canvases.own(maps, extent), tf.float32)
     share = tf.maximum(tf.reduce_mean(own, axis=(1, 2)), 1e-9)  # an absent image has no cell
     share = tf.reshape(share, [-1, 1, 1, 1] if layer.keepdims else [-1, 1])
@@ -122,12 +132,16 @@ def _averaged_whole(layer, maps, extent, canvases, **kwargs):
     return pooled / tf.cast(share, pooled.dtype)
 
 
-def _highest_whole(layer, maps, extent, canvases, **kwargs):
+def _highest_whole(
+    layer: keras.Layer, maps: tf.Tensor, extent: Extent, canvases: Canvases, **kwargs: Any
+) -> tf.Tensor:
     pooled = layer(canvases.lowered(maps, extent), **kwargs)
     return tf.where(pooled > pooled.dtype.min, pooled, tf.zeros_like(pooled))
 
 
-def _over_own_cells(layer, maps, extent, canvases, **kwargs):
+def _over_own_cells(
+    layer: keras.Layer, maps: tf.Tensor, extent: Extent, canvases: Canvases, **kwargs: Any
+) -> tf.Tensor:
     """Its statistics, or its range, where it takes them from the batch, are those of own cells."""
     if not kwargs.get("training"):
         return layer(maps, **kwargs)
@@ -135,7 +149,7 @@ def _over_own_cells(layer, maps, extent, canvases, **kwargs):
     return tf.identity(layer(maps, **(kwargs | {"mask": canvases.own(maps, extent)})))
 
 
-_TREATMENTS: dict[type, Callable] = {
+_TREATMENTS: dict[type, Callable[..., tf.Tensor]] = {
     **dict.fromkeys(
         (
             QuantizedConv2D,

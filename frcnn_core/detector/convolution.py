@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import tensorflow as tf
 
@@ -29,7 +30,11 @@ def conv2d(
         kernel: (k, k, C, filters).
         padding: ``SAME`` or ``VALID``.
     """
-    given = {"strides": tuple(strides), "padding": padding, "dilations": tuple(dilations)}
+    given: dict[str, Any] = {
+        "strides": tuple(strides),
+        "padding": padding,
+        "dilations": tuple(dilations),
+    }
     if not _is_small(images, kernel, **given) or _on_gpu():
         return tf.nn.conv2d(images, kernel, **given)
     return _by_taps(images, kernel)
@@ -50,7 +55,9 @@ def add_bias(maps: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def _by_taps(images: tf.Tensor, kernel: tf.Tensor):
+def _by_taps(
+    images: tf.Tensor, kernel: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
     """A ``SAME`` convolution of stride 1."""
 
     def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -70,11 +77,11 @@ def _by_taps(images: tf.Tensor, kernel: tf.Tensor):
 
 def _filter_gradient(images: tf.Tensor, upstream: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
     """(k, k, C, filters): for each tap, the shifted images times the upstream gradient."""
-    size, _, channels, filters = shape
+    size, _, channels, filters = cast("tuple[int, ...]", shape)
     if size == 1:
         images, upstream = tf.reshape(images, [-1, channels]), tf.reshape(upstream, [-1, filters])
         return tf.reshape(tf.matmul(images, upstream, transpose_a=True), shape)
-    height, width = images.shape[1:3]
+    height, width = cast("tuple[int, ...]", images.shape[1:3])
     num_cells = height * width
     # With cells outermost, what a tap joins are two ranges of cells: no shift is a copy.
     images = tf.reshape(tf.transpose(images, [1, 2, 0, 3]), [num_cells, -1, channels])
@@ -99,14 +106,21 @@ def _filter_gradient(images: tf.Tensor, upstream: tf.Tensor, shape: tf.TensorSha
 
 def _without_border(maps: tf.Tensor, dx: int) -> tf.Tensor:
     """Maps (h, w, B, C) with 0 where column x + dx would be beyond the border."""
-    width = maps.shape[1]
+    width = cast("int", maps.shape[1])
     inside = [0 <= x + dx < width for x in range(width)]
     return maps if all(inside) else maps * tf.reshape(tf.cast(inside, maps.dtype), [width, 1, 1])
 
 
-def _is_small(images, kernel, *, strides, padding, dilations) -> bool:
+def _is_small(
+    images: tf.Tensor,
+    kernel: tf.Tensor,
+    *,
+    strides: tuple[int, ...],
+    padding: str,
+    dilations: tuple[int, ...],
+) -> bool:
     height, width = images.shape[1:3]
-    size = kernel.shape[0]
+    size = cast("int", kernel.shape[0])
     return (
         height is not None
         and width is not None

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import keras
 import tensorflow as tf
 from keras import layers
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
+from keras.src.ops.node import Node
 
 from frcnn_core.detector import graphs
 from frcnn_core.detector.layers import BatchNormalization
@@ -117,7 +118,7 @@ def windows(layer: keras.Layer) -> list[Window]:
     ]
 
 
-def _through(node, name: str, sources: Sequence[Extent | None]) -> list[Extent | None]:
+def _through(node: Node, name: str, sources: Sequence[Extent | None]) -> list[Extent | None]:
     """Extents of a node's outputs, given those of its inputs."""
     layer = node.operation
     if not any(sources):
@@ -126,7 +127,8 @@ def _through(node, name: str, sources: Sequence[Extent | None]) -> list[Extent |
     if len(sources) != len(keras.tree.flatten(node.arguments.args)):
         raise Obstacle(f"{kind} is called with more than tensors")
     if type(layer) is Functional:
-        inner = follow(layer, sources[0], path=f"{name}/")
+        (source,) = cast("Sequence[Extent]", sources)  # some has an extent, and there is one
+        inner = follow(layer, source, path=f"{name}/")
         return [inner[id(tensor)] for tensor in layer.outputs]
     if type(layer) not in _RULES:
         raise Obstacle(f"{kind} is a layer of a kind that frcnn does not know")
@@ -146,28 +148,29 @@ def _acts_per_cell(activation: Callable | None) -> bool:
     return activation is None or module.startswith("keras.src.activations")
 
 
-def _windowed(node, sources) -> Extent:
+def _windowed(node: Node, sources: Sequence[Extent]) -> Extent:
     (source,), axes = sources, windows(node.operation)
-    stride = tuple(s * w.stride for s, w in zip(source.stride, axes, strict=True))
+    y, x = (s * w.stride for s, w in zip(source.stride, axes, strict=True))
+    stride = y, x
     if any(STRIDE % s for s in stride):
         raise Obstacle(f"makes a cell of {stride[0]} x {stride[1]} pixels, which do not divide 16")
-    offset = tuple(w.offset(o) for w, o in zip(axes, source.offset, strict=True))
-    return Extent(stride, offset)
+    y, x = (w.offset(o) for w, o in zip(axes, source.offset, strict=True))
+    return Extent(stride, (y, x))
 
 
-def _padded(node, sources) -> Extent:
+def _padded(node: Node, sources: Sequence[Extent]) -> Extent:
     (source,) = sources
     added = [before + after for before, after in node.operation.padding]
     return Extent(source.stride, _sum(source.offset, added))
 
 
-def _cropped(node, sources) -> Extent:
+def _cropped(node: Node, sources: Sequence[Extent]) -> Extent:
     (source,) = sources
     lost = [-before - after for before, after in node.operation.cropping]
     return Extent(source.stride, _sum(source.offset, lost))
 
 
-def _enlarged(node, sources) -> Extent:
+def _enlarged(node: Node, sources: Sequence[Extent]) -> Extent:
     (source,), layer = sources, node.operation
     if layer.interpolation != "nearest":
         raise Obstacle("interpolates between cells")
@@ -179,22 +182,22 @@ def _enlarged(node, sources) -> Extent:
     )
 
 
-def _kept(node, sources) -> Extent:
+def _kept(node: Node, sources: Sequence[Extent]) -> Extent:
     (source,) = sources
     return source
 
 
-def _normalized(node, sources) -> Extent:
+def _normalized(node: Node, sources: Sequence[Extent]) -> Extent:
     if node.operation.axis not in (-1, 3):
         raise Obstacle("does not normalize by channel")
     return _kept(node, sources)
 
 
-def _pooled(node, sources) -> None:
+def _pooled(node: Node, sources: Sequence[Extent]) -> None:
     return None
 
 
-def _joined(node, sources) -> Extent:
+def _joined(node: Node, sources: Sequence[Extent | None]) -> Extent:
     """Cell by cell; what has no padding belongs to every cell alike."""
     maps = [source for source in sources if source]
     if any(source != maps[0] for source in maps):
@@ -205,7 +208,7 @@ def _joined(node, sources) -> Extent:
     return maps[0]
 
 
-def _side_by_side(node, sources) -> Extent:
+def _side_by_side(node: Node, sources: Sequence[Extent]) -> Extent:
     if node.operation.axis not in (-1, 3):
         raise Obstacle("puts maps beside each other, not their channels")
     if not all(sources):
@@ -213,8 +216,9 @@ def _side_by_side(node, sources) -> Extent:
     return _joined(node, sources)
 
 
-def _sum(some: Sequence[int], others: Sequence[int]) -> tuple[int, ...]:
-    return tuple(one + other for one, other in zip(some, others, strict=True))
+def _sum(some: Sequence[int], others: Sequence[int]) -> tuple[int, int]:
+    y, x = (one + other for one, other in zip(some, others, strict=True))
+    return y, x
 
 
 _RULES: dict[type, Callable[..., Extent | None]] = {

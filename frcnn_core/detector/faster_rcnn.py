@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import keras
 import tensorflow as tf
@@ -25,19 +25,22 @@ from frcnn_core.detector.settings import DetectionSettings, TrainingSettings
 from frcnn_core.detector.stride import canvas
 from frcnn_core.structures import Batch, Detections
 
-Method = TypeVar("Method", bound=Callable)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def _beside_the_head(method: Method) -> Method:
+def _beside_the_head(
+    method: Callable[Concatenate[FasterRCNN, P], R],
+) -> Callable[Concatenate[FasterRCNN, P], R]:
     """A detector's method, run on the device of the head's first layer but for the layers."""
 
     @functools.wraps(method)
-    def placed(self: FasterRCNN, *args, **kwargs):
+    def placed(self: FasterRCNN, *args: P.args, **kwargs: P.kwargs) -> R:
         first = next(graphs.nodes(self.head)).operation
         with folding.on_device(self.devices, first):
             return method(self, *args, **kwargs)
 
-    return placed
+    return placed  # type: ignore[return-value]  # mypy takes what wraps gives for no function
 
 
 class _Rois(NamedTuple):
@@ -194,9 +197,9 @@ class FasterRCNN:
         class_logits, refinements = self._classify(
             features, proposals.boxes, _image_size(images, canvases), training=False
         )
-        scores = tf.nn.softmax(class_logits)[..., :-1]  # (B, P, K)
+        scores = tf.nn.softmax(class_logits)[:, :, :-1]  # (B, P, K)
         # A padding row of the proposals is a detection of nothing.
-        scores = tf.where(geometry.area(proposals.boxes)[..., None] > 0.0, scores, 0.0)
+        scores = tf.where(geometry.area(proposals.boxes)[:, :, None] > 0.0, scores, 0.0)
         boxes = geometry.decode(
             refinements / self.regression_scale, proposals.boxes[:, :, None, :]
         )  # (B, P, K, 4)
@@ -231,13 +234,17 @@ class FasterRCNN:
                 sizes = tf.identity(sizes)
         return Canvases(canvas(sizes))
 
-    def _features(self, images, canvases, *, training: bool) -> tf.Tensor:
+    def _features(
+        self, images: tf.Tensor, canvases: Canvases | None, *, training: bool
+    ) -> tf.Tensor:
         masked = None if self._obstacle else canvases
         return folding.run(
             self.features, images, training=training, canvases=masked, devices=self.devices
         )
 
-    def _rpn(self, features, canvases, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    def _rpn(
+        self, features: tf.Tensor, canvases: Canvases | None, *, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         masked = None if self._obstacle else canvases
         logits, deltas = folding.run(
             self.rpn,
@@ -260,7 +267,15 @@ class FasterRCNN:
         cells = extents.FEATURE_MAP.cells(canvases.sizes)
         return _Anchors(boxes, *self.anchors.places(shape[1], shape[2], cells))
 
-    def _rpn_losses(self, logits, deltas, anchors, batch, seeds, settings):
+    def _rpn_losses(
+        self,
+        logits: tf.Tensor,
+        deltas: tf.Tensor,
+        anchors: _Anchors,
+        batch: Batch,
+        seeds: tf.Tensor,
+        settings: TrainingSettings,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         matches = matching.match_anchors(
             anchors.boxes,
             batch.boxes,
@@ -284,7 +299,15 @@ class FasterRCNN:
             ),
         )
 
-    def _sample(self, logits, deltas, anchors, batch, seeds, settings) -> _Rois:
+    def _sample(
+        self,
+        logits: tf.Tensor,
+        deltas: tf.Tensor,
+        anchors: _Anchors,
+        batch: Batch,
+        seeds: tf.Tensor,
+        settings: TrainingSettings,
+    ) -> _Rois:
         proposals = propose(
             tf.sigmoid(logits),
             deltas,
@@ -313,14 +336,16 @@ class FasterRCNN:
         classes = tf.gather(batch.classes, truth, batch_dims=1)
         boxes = tf.gather(batch.boxes, truth, batch_dims=1)
         return _Rois(
-            boxes=tf.where(samples.valid[..., None], rois, 0.0),
+            boxes=tf.where(samples.valid[:, :, None], rois, 0.0),
             classes=tf.where(samples.positive, classes, self.num_classes),
             targets=geometry.encode(boxes, _never_empty(rois)) * self.regression_scale,
             positive=samples.positive,
             valid=samples.valid,
         )
 
-    def _classify(self, features, rois, image_size, *, training) -> tuple[tf.Tensor, tf.Tensor]:
+    def _classify(
+        self, features: tf.Tensor, rois: tf.Tensor, image_size: tf.Tensor, *, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """RoIs (B, R, 4) to class logits (B, R, K+1) and deltas (B, R, K, 4)."""
         crops = crop_and_resize(features, rois, image_size, side=self.head.inputs[0].shape[1])
         logits, deltas = folding.run(self.head, crops, training=training, devices=self.devices)
@@ -356,13 +381,16 @@ def _moving_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
         return []
     if not layer.trainable or getattr(layer, "frozen_statistics", False):
         return []
-    return [layer.moving_mean, layer.moving_variance]
+    return [
+        cast("keras.Variable", layer.moving_mean),
+        cast("keras.Variable", layer.moving_variance),
+    ]
 
 
 def _never_empty(boxes: tf.Tensor) -> tf.Tensor:
     """Boxes with rows of zeros (padding) replaced by unit boxes, so that nothing divides by 0."""
     unit = tf.constant([0.0, 0.0, 1.0, 1.0])
-    return tf.where(geometry.area(boxes)[..., None] > 0.0, boxes, unit)
+    return tf.where(geometry.area(boxes)[:, :, None] > 0.0, boxes, unit)
 
 
 def _image_size(images: tf.Tensor, canvases: Canvases | None) -> tf.Tensor:

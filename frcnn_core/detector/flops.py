@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 import keras
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
@@ -87,7 +88,9 @@ def of_layers(
     return found
 
 
-def _parts(detector: FasterRCNN, images: tuple[int, ...], rois_per_image: int):
+def _parts(
+    detector: FasterRCNN, images: tuple[int, ...], rois_per_image: int
+) -> dict[str, tuple[keras.Model, tuple[int, ...]]]:
     """Stage -> graph and shape of its input."""
     feature_map = detector.features.compute_output_shape(images)
     rois = (images[0] * rois_per_image, *detector.head.inputs[0].shape[1:])
@@ -109,25 +112,28 @@ def _by_layer(
     return counter.work
 
 
+T = TypeVar("T")
+
+
 class _Counter:
     """Follows shapes through a graph, call by call, also into the models in it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.work: dict[str, Work] = {}
         self._flows: dict[int, tuple[keras.KerasTensor, bool]] = {}
 
-    def mark(self, tensors, flow: bool):
+    def mark(self, tensors: T, flow: bool) -> T:
         """Note whether a gradient is asked for; the tensors are kept, so their ids stay theirs."""
         for tensor in keras.tree.flatten(tensors):
             self._flows[id(tensor)] = tensor, flow
         return tensors
 
-    def follow(self, graph: keras.Model, path: str, inputs):
+    def follow(self, graph: keras.Model, path: str, inputs: Any) -> Any:
         return graph._run_through_graph(
             inputs, operation_fn=lambda operation: partial(self._call, operation, path)
         )
 
-    def _call(self, operation: keras.Operation, path: str, *args, **kwargs):
+    def _call(self, operation: keras.Operation, path: str, *args: Any, **kwargs: Any) -> Any:
         name = f"{path}/{operation.name}"
         given = [t for t in keras.tree.flatten((args, kwargs)) if id(t) in self._flows]
         flow = any(self._flows[id(tensor)][1] for tensor in given)

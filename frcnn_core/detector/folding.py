@@ -23,13 +23,15 @@ others (``frcnn_core.detector.canvases``); for that the layers have to be known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
+from keras.src.ops.node import Node
 
 from frcnn_core.detector import extents, graphs
 from frcnn_core.detector.canvases import Canvases, call, seen
@@ -51,7 +53,7 @@ Weights = Callable[[keras.Layer, keras.Layer | None], tuple[tf.Tensor, tf.Tensor
 
 def run(
     graph: keras.Model,
-    inputs: tf.Tensor,
+    inputs: tf.Tensor | np.ndarray | Sequence[tf.Tensor],
     *,
     training: bool,
     canvases: Canvases | None = None,
@@ -98,7 +100,7 @@ def run(
                 values[id(result)] = instead[type(layer)](layer, values[id(source)])
             elif _is_conv(layer):
                 maps = values[id(source)]
-                if here:
+                if here and canvases:
                     maps = seen(layer, maps, here, canvases)
                 if follower and _is_foldable(follower.operation, layer, training):
                     pending[id(result)], values[id(result)] = layer, maps
@@ -114,11 +116,14 @@ def run(
                     kwargs["training"] = training
                 with tf.name_scope(layer.name):
                     if type(layer) is Functional:
-                        shared = {"canvases": canvases, "extent": here} if here else {}
+                        shared: dict[str, Any] = {}
+                        if here:
+                            shared |= {"canvases": canvases, "extent": here}
                         shared |= {"devices": devices, "instead": instead, "weights": weights}
                         outputs = run(layer, *args, training=training, **shared)
-                    elif here:
-                        outputs = call(layer, *args, here, canvases, **kwargs)
+                    elif here and canvases:
+                        (maps,) = args
+                        outputs = call(layer, maps, here, canvases, **kwargs)
                     else:
                         outputs = layer(*args, **kwargs)
                 for tensor, value in zip(node.outputs, keras.tree.flatten(outputs), strict=True):
@@ -193,7 +198,9 @@ def _multiply(layer: keras.layers.Dense, inputs: tf.Tensor, weights: Weights | N
         return _finished(layer, outputs, bias)
 
 
-def _finished(layer, outputs: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+def _finished(
+    layer: Convolution | keras.layers.Dense, outputs: tf.Tensor, bias: tf.Tensor | None
+) -> tf.Tensor:
     """With the layer's bias and activation."""
     if bias is not None:
         outputs = add_bias(outputs, tf.cast(bias, outputs.dtype))
@@ -211,28 +218,28 @@ def _consumers(graph: keras.Model) -> dict[int, list]:
     return readers
 
 
-def _only(nodes: list):
+def _only(nodes: list[Node]) -> Node | None:
     return nodes[0] if len(nodes) == 1 else None
 
 
-def _is_conv(layer) -> bool:
+def _is_conv(layer: Any) -> bool:
     plain = type(layer) in (keras.layers.Conv2D, QuantizedConv2D) and layer.groups == 1
     return (plain or _is_depthwise(layer)) and layer.data_format == "channels_last"
 
 
-def _is_depthwise(layer) -> bool:
+def _is_depthwise(layer: keras.Operation) -> bool:
     return type(layer) in (keras.layers.DepthwiseConv2D, QuantizedDepthwiseConv2D)
 
 
-def _is_dense(layer) -> bool:
+def _is_dense(layer: keras.Operation) -> bool:
     return type(layer) in (keras.layers.Dense, QuantizedDense)
 
 
-def _is_dense_in_bfloat16(layer) -> bool:
+def _is_dense_in_bfloat16(layer: keras.Operation) -> bool:
     return type(layer) is keras.layers.Dense and layer.compute_dtype == "bfloat16"
 
 
-def _is_foldable(norm, conv: Convolution, training: bool) -> bool:
+def _is_foldable(norm: keras.Operation, conv: Convolution, training: bool) -> bool:
     if not isinstance(norm, BatchNormalization) or norm.uses_batch_statistics(training):
         return False
     linear = conv.activation in (None, keras.activations.linear)

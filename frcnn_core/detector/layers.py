@@ -6,7 +6,7 @@ Shape letters are those of ``frcnn_core.structures``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -36,7 +36,7 @@ class BackboneConfig:
     pool_size: int = 7
     pool_size_2x: bool = False
     kernel_regularizer: keras.regularizers.Regularizer | None = None
-    options: object = None
+    options: Any = None
     """An instance of the family's ``Options``."""
 
     @property
@@ -58,11 +58,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
     did.  ``trainable=False`` freezes gamma and beta too, and then the statistics.
     """
 
-    def __init__(self, *, frozen_statistics: bool = False, **kwargs):
+    gamma: keras.Variable
+    beta: keras.Variable
+    moving_mean: keras.Variable
+    moving_variance: keras.Variable
+
+    def __init__(self, *, frozen_statistics: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.frozen_statistics = frozen_statistics
 
-    def uses_batch_statistics(self, training: bool) -> bool:
+    def uses_batch_statistics(self, training: bool | None) -> bool:
         """Whether a call with this ``training`` flag normalises by the batch's own statistics."""
         return bool(training) and self.trainable and not self.frozen_statistics
 
@@ -74,7 +79,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         offset = -self.moving_mean.value * scale
         return scale, offset + self.beta.value if self.center else offset
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """``mask``, (B, h, w) bool, says which cells count in batch statistics; None is all."""
         if not self.uses_batch_statistics(training):
             scale, offset = self.affine()
@@ -94,12 +101,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self._move(self.moving_variance, variance * (n - 1.0) / n)
         return outputs
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "frozen_statistics": self.frozen_statistics}
 
     def _normalized_over(self, inputs: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Inputs (B, h, w, C), normalized by the statistics of the cells in ``mask``."""
-        mask = mask[..., None]
+        mask = mask[:, :, :, None]
         count = tf.maximum(tf.reduce_sum(tf.cast(mask, tf.float32)), 1.0)
         values = tf.where(mask, tf.cast(inputs, tf.float32), 0.0)
         mean = tf.reduce_sum(values, axis=(0, 1, 2)) / count
@@ -111,13 +118,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
             values,
             mean,
             variance,
-            self.beta.value if self.center else None,
-            self.gamma.value if self.scale else None,
+            self.beta.value if self.center else None,  # type: ignore[arg-type]  # None is none
+            self.gamma.value if self.scale else None,  # type: ignore[arg-type]
             self.epsilon,
         )
         return tf.cast(outputs, inputs.dtype)
 
-    def _move(self, statistic, value):
+    def _move(self, statistic: keras.Variable, value: tf.Tensor) -> None:
         statistic.assign(statistic.value * self.momentum + value * (1.0 - self.momentum))
 
 

@@ -55,7 +55,7 @@ def match_anchors(
     """
     inside = _inside(anchors, sizes)  # (B, N)
     overlaps = geometry.iou(anchors, truth)  # (B, N, G)
-    overlaps = tf.where(inside[..., None], overlaps, 0.0)
+    overlaps = tf.where(inside[:, :, None], overlaps, 0.0)
     best = tf.reduce_max(overlaps, axis=2)
     best_truth = tf.argmax(overlaps, axis=2, output_type=tf.int32)
     labels = tf.where(best >= high, POSITIVE, tf.where(inside & (best <= low), NEGATIVE, IGNORE))
@@ -187,7 +187,10 @@ def _shuffled(
     """
     num_columns = tf.shape(mask)[1]
     keys = tf.map_fn(
-        lambda stream: tf.random.stateless_uniform([num_columns], stream),
+        lambda stream: tf.random.stateless_uniform(
+            [num_columns],  # type: ignore[list-item]  # TensorFlow packs it
+            stream,
+        ),
         seed,
         fn_output_signature=tf.float32,
     )
@@ -228,5 +231,5 @@ def _cycled(columns: tf.Tensor, slot: tf.Tensor, available: tf.Tensor | None) ->
     count = tf.shape(columns)[1]
     if available is not None:
         count = tf.clip_by_value(available, 1, count)[:, None]
-    slot = tf.broadcast_to(slot % count, [tf.shape(columns)[0], tf.shape(slot)[1]])
+    slot = tf.broadcast_to(tf.math.floormod(slot, count), [tf.shape(columns)[0], tf.shape(slot)[1]])
     return tf.gather(columns, slot, batch_dims=1)

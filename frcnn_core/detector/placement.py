@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -89,7 +90,7 @@ def place(
             parts[name] = _clone(part, name, device_of)
     devices = {}
     for name, part in parts.items():
-        before = dict(_operations(detector.parts[name], name))
+        before: dict[str, Any] = dict(_operations(detector.parts[name], name))
         for path, operation in _operations(part, name):
             devices[operation] = device_of[path]
             if isinstance(operation, keras.Layer):
@@ -128,7 +129,8 @@ def apply(
     """
     # Keras brings all gradients together to add up those of the replicas of tf.distribute, of
     # which there is one.
-    getattr(optimizer, "inner_optimizer", optimizer)._all_reduce_sum_gradients = list
+    inner: Any = getattr(optimizer, "inner_optimizer", optimizer)
+    inner._all_reduce_sum_gradients = list
     with tf.compat.v1.device(_device_of_inputs):
         optimizer.apply(_beside(variables, gradients), variables)
 
@@ -185,7 +187,7 @@ def _clone(graph: keras.Model, path: str, device_of: Mapping[str, str]) -> keras
         places[id(copy)] = device_of[own]
         return copy
 
-    def call(operation: keras.Operation, *args, **kwargs):
+    def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         # A layer makes its variables when it is first called.
         with tf.device(places.get(id(operation))):
             return operation(*args, **kwargs)

@@ -41,7 +41,7 @@ def propose(
     Source: Ren et al. 2015, section 3.3.
     """
     boxes = geometry.clip(geometry.decode(deltas, anchors), sizes)
-    height, width = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
+    height, width = boxes[:, :, 2] - boxes[:, :, 0], boxes[:, :, 3] - boxes[:, :, 1]
     usable = (height > MIN_SIDE) & (width > MIN_SIDE)
     scores = tf.where(usable if own is None else usable & own, scores, -1.0)
     scores, order = tf.math.top_k(scores, k=tf.minimum(pre_nms, tf.shape(scores)[1]))

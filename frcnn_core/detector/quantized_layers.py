@@ -15,12 +15,20 @@ https://arxiv.org/abs/1308.3432.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import keras
 import tensorflow as tf
 
 from frcnn_core.detector.convolution import add_bias
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    _Layer = keras.layers.Layer
+else:
+    _Layer = object  # what it is mixed into is one
 
 STEPS = 127
 """From zero to the range."""
@@ -56,7 +64,9 @@ def fake_quantized(values: tf.Tensor, range: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def _fake_quantized_kernel(kernel: tf.Tensor, range: tf.Tensor):
+def _fake_quantized_kernel(
+    kernel: tf.Tensor, range: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, None]]]:
     """As ``fake_quantized``, with a range that broadcasts and is the largest value there is."""
     scale = tf.maximum(range, SMALLEST_RANGE) / STEPS
     return tf.round(kernel / scale) * scale, lambda upstream: (upstream, None)
@@ -83,7 +93,7 @@ class FakeQuantize(keras.layers.Layer):
         self.decay = decay
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self.range, self.counter = (
             self.add_weight(
                 name=name,
@@ -101,7 +111,9 @@ class FakeQuantize(keras.layers.Layer):
         """What training moves by the batches it sees: processes that train together average it."""
         return [self.range]
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """``mask``, (B, h, w) bool, says which cells count for the range; None is all."""
         values = tf.cast(inputs, tf.float32)
         if training:
@@ -113,10 +125,10 @@ class FakeQuantize(keras.layers.Layer):
             lambda: tf.identity(inputs),
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: T) -> T:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "decay": self.decay}
 
     def _moved(self, largest: tf.Tensor) -> tf.Tensor:
@@ -149,7 +161,7 @@ def _as_rank(mask: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     return tf.concat([tf.shape(mask), tf.constant(ones, tf.int32)], axis=0)
 
 
-class QuantizedKernel:
+class QuantizedKernel(_Layer):
     """What the three layers below share: their kernel is on the grid of its own codes, -127 to 127.
 
     Its range is its largest absolute value at the moment, so it is stored nowhere, and nothing is
@@ -197,7 +209,7 @@ class QuantizedConv2D(QuantizedKernel, keras.layers.Conv2D):
         super().__init__(*args, **kwargs)
         self.per_channel = per_channel
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return super().convolution_op(inputs, self._computed())
 
 
@@ -211,7 +223,7 @@ class QuantizedDepthwiseConv2D(QuantizedKernel, keras.layers.DepthwiseConv2D):
         super().__init__(*args, **kwargs)
         self.per_channel = per_channel
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         outputs = keras.ops.depthwise_conv(
             inputs,
             self._computed(),
@@ -238,7 +250,7 @@ class QuantizedDense(QuantizedKernel, keras.layers.Dense):
         super().__init__(*args, **kwargs)
         self.per_channel = per_channel
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         outputs = keras.ops.matmul(inputs, self._computed())
         if self.use_bias:
             outputs = add_bias(outputs, tf.convert_to_tensor(self.bias))

@@ -89,7 +89,9 @@ def evaluate(
     triage = Triage(class_names)
     num_images = num_skipped = num_ground_truths = num_difficult = first_batch = 0
     started = warm = time.perf_counter()
-    followers = (triage, *accumulators.values()) if workers.is_first else ()
+    followers: tuple[Triage | Accumulator, ...] = (
+        (triage, *accumulators.values()) if workers.is_first else ()
+    )
     for images in _of_all(_detected(detect, batches), workers):
         for truth, detections in filter(None, images):
             for follower in followers:
@@ -134,7 +136,7 @@ def _detected(
     """Batch after batch."""
     for batch in batches:
         found = detections_per_image(detect(batch.images, batch.sizes), batch.sizes, batch.scales)
-        present = np.asarray(batch.sizes).any(axis=1)
+        present: np.ndarray = np.any(np.asarray(batch.sizes), axis=1)
         yield [
             (truth, detections) if there else None
             for there, truth, detections in zip(present, truth_per_image(batch), found, strict=True)

@@ -83,7 +83,7 @@ def match_best(
 
 
 def match_free(
-    overlaps: np.ndarray, ignored: np.ndarray, thresholds: Sequence[float]
+    overlaps: np.ndarray, ignored: np.ndarray, thresholds: Sequence[float] | np.ndarray
 ) -> np.ndarray:
     """COCO's rule: a detection takes the ground truth it overlaps most among those still free.
 

@@ -26,6 +26,10 @@ MOST_NAMED = 10
 """Of the detections that only one of the two has, so many are kept, those with the best scores."""
 
 
+EXACT = 1e-3
+"""By how much scores of the same numbers differ at most."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What still counts as the same detector; None is not asked for."""
@@ -45,7 +49,7 @@ class Limits:
         every box; it is good if it finds as much.
         """
         if precision in ("", "fp32"):
-            return cls(box=0.05, score=1e-3, map_loss=1e-3)
+            return cls(box=0.05, score=EXACT, map_loss=1e-3)
         return cls(map_loss=0.02)
 
 
@@ -270,7 +274,9 @@ class Comparison:
             gained=self._gained.found(),
         )
 
-    def _count_pairs(self, image, model, exported, pairs) -> None:
+    def _count_pairs(
+        self, image: str, model: ImageDetections, exported: ImageDetections, pairs: np.ndarray
+    ) -> None:
         rows, columns = pairs.T
         boxes = np.abs(_boxes(model)[rows] - _boxes(exported)[columns])  # (M, 4)
         own = _scores(model)[rows]  # (M,)
@@ -286,7 +292,15 @@ class Comparison:
             counts.box.update(boxes[mine], own[mine], image)
             counts.score.update(scores[mine, None], own[mine], image)
 
-    def _count_unpaired(self, image, own, other, paired, kind: str, best: _Best) -> None:
+    def _count_unpaired(
+        self,
+        image: str,
+        own: ImageDetections,
+        other: ImageDetections,
+        paired: np.ndarray,
+        kind: str,
+        best: _Best,
+    ) -> None:
         """Those of ``own`` detections that are not among the ``paired``."""
         floor = self._floor(other)
         for row in np.setdiff1d(np.arange(len(own.scores)), paired):
@@ -306,7 +320,7 @@ class Comparison:
         if len(scores) >= self._settings.classifier_nms_max_boxes:
             lowest = max(lowest, float(scores.min()))
         margin = self._limits.score
-        return lowest + (Limits.of("fp32").score if margin is None else margin)
+        return lowest + (EXACT if margin is None else margin)
 
 
 class _Best:

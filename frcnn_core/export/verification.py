@@ -130,7 +130,7 @@ def verify(
             detections_per_image(detect(batch.images, batch.sizes), batch.sizes, batch.scales)
             for detect in (model, exported)
         ]
-        present = np.asarray(batch.sizes).any(axis=1)
+        present: np.ndarray = np.any(np.asarray(batch.sizes), axis=1)
         for there, truth, *both in zip(present, truth_per_image(batch), *found, strict=True):
             if not there:
                 num_skipped += 1

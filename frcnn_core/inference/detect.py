@@ -152,7 +152,7 @@ def read_image(preprocessing: Preprocessing, path: Path) -> InputImage:
 
     try:
         image_files.size(path)  # the rules of dataset_convert
-        pixels = preprocessing.decode(path.read_bytes())
+        pixels = preprocessing.decode(tf.constant(path.read_bytes()))
     except DataError as error:
         raise DataError(str(error).removeprefix(f"{path}: ")) from error
     except (OSError, tf.errors.InvalidArgumentError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -107,7 +108,8 @@ def _in_colour(pixels: np.ndarray) -> Image.Image:
 def _pen(picture: Image.Image) -> tuple[ImageDraw.ImageDraw, int, ImageFont.FreeTypeFont]:
     """What to draw with on a picture, the width of a line on it, and a font for its captions."""
     side = min(picture.size)
-    font = ImageFont.load_default(size=max(10, round(side / 32)))
+    # Of a size there is one that scales.
+    font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=max(10, round(side / 32))))
     return ImageDraw.Draw(picture), max(1, round(side / 200)), font
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -22,7 +23,7 @@ def contact_sheet(
         side: pixels that the longer side of a picture gets at most; smaller ones stay as they are.
     """
     shrunk = [[(caption, _shrunk(picture, side)) for caption, picture in row] for row in rows]
-    font = ImageFont.load_default(size=_FONT_SIZE)
+    font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=_FONT_SIZE))
     line = sum(font.getmetrics())
     columns = max(len(row) for row in shrunk)
     cell = max(picture.width for row in shrunk for _, picture in row)
@@ -41,8 +42,8 @@ def contact_sheet(
 
 def _shrunk(picture: Image.Image, side: int) -> Image.Image:
     factor = min(1.0, side / max(picture.size))
-    size = tuple(max(1, round(length * factor)) for length in picture.size)
-    return picture.resize(size, Image.Resampling.LANCZOS) if factor < 1 else picture
+    width, height = (max(1, round(length * factor)) for length in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS) if factor < 1 else picture
 
 
 def _fitted(caption: str, font: ImageFont.FreeTypeFont, width: int) -> str:

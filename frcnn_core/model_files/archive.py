@@ -19,7 +19,6 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,7 +155,7 @@ def _in(file: zipfile.ZipFile, folder: str, suffix: str) -> list[tuple[str, str]
     ]
 
 
-def _arrays(file: zipfile.ZipFile, folder: str) -> Mapping[str, np.ndarray]:
+def _arrays(file: zipfile.ZipFile, folder: str) -> dict[str, np.ndarray]:
     arrays = {}
     for name, entry in _in(file, folder, ".npy"):
         with file.open(entry) as stream:

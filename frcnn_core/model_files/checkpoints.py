@@ -166,9 +166,10 @@ class Checkpoints:
         return epoch % self.interval == 0
 
     def _beats_the_best(self, mAP: float | None) -> bool:
-        if _number(mAP) is None:
+        number = _number(mAP)
+        if number is None:
             return False
-        return self.best is None or mAP > self.best.mAP
+        return self.best is None or self.best.mAP is None or number > self.best.mAP
 
     def _read_index(self) -> list[Kept]:
         try:

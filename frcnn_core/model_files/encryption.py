@@ -20,8 +20,12 @@ from __future__ import annotations
 import hmac
 import os
 import struct
+from typing import TYPE_CHECKING
 
 from frcnn_core.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 MAGIC = b"FRCNN-ENC"
 
@@ -103,7 +107,7 @@ def decrypt(data: bytes, key: str) -> bytes:
         ) from None
 
 
-def _derive(key: str, salt: bytes, log2_n: int, r: int, p: int):
+def _derive(key: str, salt: bytes, log2_n: int, r: int, p: int) -> tuple[AESGCM, bytes]:
     """The cipher, and the 16-byte check, of a key."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt

@@ -12,11 +12,11 @@ import sys
 import tempfile
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -36,12 +36,15 @@ class Check:
     """Empty where the check is about the component as a whole."""
 
 
+Result = Literal["ok", "skipped", "failed"]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a check went."""
 
     check: Check
-    result: Literal["ok", "skipped", "failed"]
+    result: Result
     reason: str = ""
     """Of what was skipped or failed; a few lines."""
 
@@ -85,7 +88,12 @@ def run(
 class _Plugin:
     """Gives pytest the suite, and listens."""
 
-    def __init__(self, suite, started, finished):
+    def __init__(
+        self,
+        suite: Callable[[], type],
+        started: Callable[[Check], None],
+        finished: Callable[[Outcome], None],
+    ):
         self.counts: Counter[str] = Counter()
         self.error: BaseException | None = None
         self._suite = suite
@@ -94,13 +102,15 @@ class _Plugin:
         self._contract: type = object
         self._home = Path()
         self._checks: dict[str, Check] = {}
-        self._outcomes: dict[str, tuple[str, str]] = {}
+        self._outcomes: dict[str, tuple[Result, str]] = {}
 
     def pytest_sessionstart(self) -> None:
         self._contract = self._suite()
         self._home = _home(type(self._contract().component))
 
-    def pytest_pycollect_makemodule(self, module_path: Path, parent: pytest.Collector):
+    def pytest_pycollect_makemodule(
+        self, module_path: Path, parent: pytest.Collector
+    ) -> pytest.Module:
         module = pytest.Module.from_parent(parent, path=module_path)
         module.obj = types.ModuleType("contract")
         module.obj.TestContract = self._contract  # what pytest looks for begins with Test
@@ -116,16 +126,21 @@ class _Plugin:
         self._started(self._checks[nodeid])
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo):
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
+        error = call.excinfo
         if report.failed:
-            self._outcomes[item.nodeid] = "failed", _reason(call.excinfo, self._home)
+            reason = _reason(error, self._home) if error else report.longreprtext
+            self._outcomes[item.nodeid] = "failed", reason
         elif report.skipped:
-            self._outcomes[item.nodeid] = "skipped", str(call.excinfo.value)
+            self._outcomes[item.nodeid] = "skipped", str(error.value) if error else ""
         return report
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        result, reason = self._outcomes.get(nodeid, ("ok", ""))
+        outcome: tuple[Result, str] = self._outcomes.get(nodeid, ("ok", ""))
+        result, reason = outcome
         self.counts[result] += 1
         self._finished(Outcome(self._checks[nodeid], result, reason))
 
@@ -140,7 +155,7 @@ class _Plugin:
 
 def _check(item: pytest.Function) -> Check:
     """``test_the_head_halves_rois[18-True]`` in words."""
-    given = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+    given: dict[str, Any] = dict(item.callspec.params) if hasattr(item, "callspec") else {}
     variant = given.pop("variant", "")
     sentence = item.originalname.removeprefix("test_").replace("_", " ")
     if given:
@@ -163,7 +178,7 @@ def _reason(excinfo: pytest.ExceptionInfo, home: Path) -> str:
 def _home(component: type) -> Path:
     """The file or folder of the plugin that a class is from."""
     module = sys.modules[component.__module__]
-    file = Path(module.__file__)
+    file = Path(str(module.__file__))
     return file.parent if module.__package__ else file
 
 

@@ -14,8 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
@@ -109,12 +108,19 @@ class HorovodWorkers(Workers):
     All methods raise WorkerLost where another process has ended.
     """
 
-    horovod: ModuleType | None = None
+    horovod: Any = None
     """``horovod.tensorflow``, initialized."""
     compress: bool = False
     """Send what is compressible as float16.  Sums are taken in float16 too."""
 
-    def average(self, tensors, weight, *, sums=(), compressible=0):
+    def average(
+        self,
+        tensors: Sequence[tf.Tensor],
+        weight: tf.Tensor,
+        *,
+        sums: Sequence[tf.Tensor] = (),
+        compressible: int = 0,
+    ) -> list[tf.Tensor]:
         weight = tf.cast(weight, tf.float32)
         counts = weight > 0.0
         # Not only a product: 0 times NaN is NaN.
@@ -136,42 +142,42 @@ class HorovodWorkers(Workers):
         # A group is reduced as a whole, in the order of its tensors, so that the order in which
         # gradients become ready has no say in how sums are rounded.
         with self.watching():
-            exact = iter(self._sum(exact, _AVERAGE))
-            halves = iter(self._sum(halves, _AVERAGE_16_BITS) if halves else ())
-        totals = [next(exact) if place in small else next(halves) for place in range(len(tensors))]
-        *added, weights = exact
+            whole = iter(self._sum(exact, _AVERAGE))
+            half = iter(self._sum(halves, _AVERAGE_16_BITS) if halves else ())
+        totals = [next(whole) if place in small else next(half) for place in range(len(tensors))]
+        *added, weights = whole
         return [
             tf.cast(tf.cast(total, tf.float32) / weights, tensor.dtype)
             for total, tensor in zip(totals, tensors, strict=True)
         ] + [tf.cast(total, value.dtype) for total, value in zip(added, sums, strict=True)]
 
-    def broadcast(self, variables):
+    def broadcast(self, variables: Sequence[tf.Variable]) -> None:
         with self.watching():
             self.horovod.broadcast_variables(list(variables), root_rank=0)
 
-    def gather(self, value):
+    def gather(self, value: T) -> list[T]:
         with self.watching():
             return self.horovod.allgather_object(value, name=_GATHER)
 
-    def share(self, value):
+    def share(self, value: T) -> T:
         with self.watching():
             return self.horovod.broadcast_object(value, root_rank=0, name=_SHARE)
 
-    def on_first(self, action):
-        outcome: tuple = (None, None)
+    def on_first(self, action: Callable[[], T]) -> T:
+        outcome: tuple[Any, FrcnnError | None] = (None, None)
         if self.is_first:
             try:
                 outcome = (action(), None)
             except FrcnnError as error:
                 self.share((None, error))
                 raise
-        value, error = self.share(outcome)
-        if error is not None:
-            raise error
+        value, problem = self.share(outcome)
+        if problem is not None:
+            raise problem
         return value
 
     @contextmanager
-    def watching(self):
+    def watching(self) -> Iterator[None]:
         try:
             yield
         except tf.errors.UnknownError as error:

@@ -17,13 +17,14 @@ This reads the nodes of Keras graphs, as ``frcnn_core.detector.folding`` does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 from keras import layers
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
+from keras.src.ops.node import Node
 
 from frcnn_core.detector import BatchNormalization, graphs
 from frcnn_core.detector.quantized_layers import (
@@ -104,7 +105,7 @@ class _Obstacle(Exception):
 class _Groups:
     """Disjoint groups of channels that grow together; a group is known by its number."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._parents: list[int] = []
         self._sizes: list[int] = []
         self._layers: list[list[str]] = []
@@ -209,7 +210,7 @@ class _Tracer:
         groups = dict.fromkeys(finished[number] for number in self._made.values())
         return Channels(tuple(groups), named(self._inputs), named(self._outputs))
 
-    def _through(self, node, name: str, sources: list[Segments]) -> list[Segments]:
+    def _through(self, node: Node, name: str, sources: list[Segments]) -> list[Segments]:
         """The channels of a node's outputs.
 
         Raises:
@@ -231,7 +232,7 @@ class _Tracer:
             raise _Obstacle("makes another number of channels than it should")
         return [result]
 
-    def _unknown(self, node, name: str, sources: list[Segments], why: str) -> list[Segments]:
+    def _unknown(self, node: Node, name: str, sources: list[Segments], why: str) -> list[Segments]:
         """All channels that go in or come out stay."""
         layer = node.operation
         reason = f"{name} ({type(layer).__name__}) {why}"
@@ -261,7 +262,7 @@ class _Tracer:
 
     # What each kind of layer does ---------------------------------------------------------------
 
-    def _producer(self, name, node, sources) -> Segments:
+    def _producer(self, name: str, node: Node, sources: list[Segments]) -> Segments:
         (source,) = sources
         self._read(name, source)
         made = self._outputs[name] = self._make(name, node.outputs[0].shape[-1])
@@ -269,16 +270,16 @@ class _Tracer:
             self.groups.fix(made, f"{name} {_ACTIVATION}")
         return made
 
-    def _per_channel(self, name, node, sources) -> Segments:
+    def _per_channel(self, name: str, node: Node, sources: list[Segments]) -> Segments:
         (source,) = sources
         self._read(name, source)
         return source
 
-    def _passing(self, name, node, sources) -> Segments:
+    def _passing(self, name: str, node: Node, sources: list[Segments]) -> Segments:
         (source,) = sources
         return source
 
-    def _elementwise(self, name, node, sources) -> Segments:
+    def _elementwise(self, name: str, node: Node, sources: list[Segments]) -> Segments:
         widest = max(sources, key=self.groups.size)  # the first of them
         reason = f"{name} joins channels that do not line up"
         for source in sources:
@@ -288,12 +289,12 @@ class _Tracer:
                 self.groups.tie(widest, source, reason)
         return widest
 
-    def _concatenation(self, name, node, sources) -> Segments:
+    def _concatenation(self, name: str, node: Node, sources: list[Segments]) -> Segments:
         if node.operation.axis % len(node.outputs[0].shape) == len(node.outputs[0].shape) - 1:
             return sum(sources, ())
         return self._elementwise(name, node, sources)
 
-    def _folding(self, name, node, sources) -> Segments:
+    def _folding(self, name: str, node: Node, sources: list[Segments]) -> Segments:
         """Of a layer that joins neighbouring cells: each gives all of its channels in turn."""
         (source,) = sources
         before, after = node.input_tensors[0].shape[-1], node.outputs[0].shape[-1]
@@ -306,7 +307,7 @@ class _Tracer:
         return folded
 
 
-_KINDS = {
+_KINDS: dict[type, Callable[[_Tracer, str, Node, list[Segments]], Segments]] = {
     **dict.fromkeys(
         (QuantizedConv2D, QuantizedDense, layers.Conv2D, layers.Dense), _Tracer._producer
     ),
@@ -375,7 +376,7 @@ def _acts_on_single_channels(layer: keras.Layer) -> bool:
     return activation in _SINGLE_CHANNEL_ACTIVATIONS
 
 
-def _obstacle(layer: keras.Layer, node) -> str:
+def _obstacle(layer: keras.Layer, node: Node) -> str:
     """What about a layer of a known type is not known, as the rest of a sentence."""
     if getattr(layer, "data_format", None) == "channels_first":
         return "has its channels first"

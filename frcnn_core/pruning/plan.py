@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -167,7 +167,7 @@ class Plan:
             "min_num_filters": self.criterion.min_num_filters,
         }
 
-    def _first(self, holds) -> int:
+    def _first(self, holds: Callable[[int], bool]) -> int:
         """The first of the steps whose number of parameters ``holds``; their number if none."""
         low, high = 0, self._steps.size
         while low < high:

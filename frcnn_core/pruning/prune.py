@@ -73,7 +73,8 @@ def check_layer_names(parts: Mapping[str, keras.Model], names: Collection[str]) 
         FrcnnError: some are not, or are of input layers, which make no channels; tells of all, with
             the closest name of each.
     """
-    known, inputs = {}, {}
+    known: dict[str, None] = {}
+    inputs: dict[str, None] = {}
     for part, graph in parts.items():
         for path, layer in _layers(graph, part):
             kind = inputs if isinstance(layer, keras.layers.InputLayer) else known

@@ -13,7 +13,7 @@ from frcnn_core.detector import graphs
 from frcnn_core.errors import FrcnnError
 from frcnn_core.pruning.channels import ChannelGroup, Channels
 
-Keep = Mapping[ChannelGroup, Sequence[int]]
+Keep = Mapping[ChannelGroup, Sequence[int] | np.ndarray]
 """The channels of each group that stay, ascending; a group that is missing stays whole."""
 
 _NUMBER_OF_CHANNELS = {
@@ -83,10 +83,10 @@ def positions(groups: Sequence[ChannelGroup], keep: Keep) -> np.ndarray:
 
 
 def _checked(
-    group: ChannelGroup, indices: Sequence[int], known: frozenset[ChannelGroup]
+    group: ChannelGroup, given: Sequence[int] | np.ndarray, known: frozenset[ChannelGroup]
 ) -> np.ndarray:
     name = f"Channels of {', '.join(group.layers) or 'a group without layers'}"
-    indices = np.asarray(indices)
+    indices = np.asarray(given)
     if group not in known:
         raise FrcnnError(f"{name}: there is no such group in this network.")
     if not indices.size:

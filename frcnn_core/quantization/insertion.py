@@ -29,6 +29,7 @@ from typing import Any
 import keras
 from keras import layers
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
+from keras.src.ops.node import Node
 
 from frcnn_core.detector import BatchNormalization, graphs
 from frcnn_core.detector.quantized_layers import QUANTIZED, FakeQuantize
@@ -185,10 +186,10 @@ class _Drawing:
             return tensor
         return FakeQuantize(name=self.free(f"{made_by}{SUFFIX}"))(tensor)
 
-    def is_read_by_caller_only(self, node) -> bool:
+    def is_read_by_caller_only(self, node: Node) -> bool:
         return all(self._readers.get(id(tensor)) == [None] for tensor in node.outputs)
 
-    def needs_range(self, node) -> bool:
+    def needs_range(self, node: Node) -> bool:
         """Whether what a node makes gets a range."""
         layer, reader = node.operation, self._only_reader(node)
         if type(layer) is Functional or _hands_on(layer):
@@ -199,7 +200,7 @@ class _Drawing:
             return not (self._normalizes_alone(node) and _is_relu(reader))
         return True
 
-    def _normalizes_alone(self, norm) -> bool:
+    def _normalizes_alone(self, norm: Node) -> bool:
         """Whether it reads a linear convolution or dense layer that nothing else reads."""
         maker = self._makers.get(id(norm.input_tensors[0]))
         return (
@@ -209,7 +210,7 @@ class _Drawing:
             and self._only_reader(maker) is norm.operation
         )
 
-    def _only_reader(self, node) -> Any:
+    def _only_reader(self, node: Node) -> Any:
         """The layer that alone reads a node's only output; None if there is no such layer."""
         if len(node.outputs) != 1:
             return None

@@ -5,7 +5,7 @@ For trying things out and for tests: it needs no download, and is a function of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -85,7 +85,15 @@ def generate(
     return data
 
 
-def _check(directory: Path, num_images, num_test_images, width, height, val_split, seed) -> None:
+def _check(
+    directory: Path,
+    num_images: int,
+    num_test_images: int,
+    width: int,
+    height: int,
+    val_split: float,
+    seed: int,
+) -> None:
     if directory.exists() and not directory.is_dir():
         raise FrcnnError(f"{directory} is a file; name a folder that is new or empty.")
     if directory.is_dir() and any(directory.iterdir()):
@@ -102,7 +110,9 @@ def _check(directory: Path, num_images, num_test_images, width, height, val_spli
         raise FrcnnError(f"The seed is {seed}, but must be 0 or greater.")
 
 
-def _write_scene(images: Path, labels: Path, number: int, seed, width: int, height: int) -> None:
+def _write_scene(
+    images: Path, labels: Path, number: int, seed: Sequence[int], width: int, height: int
+) -> None:
     import numpy as np
 
     from frcnn_core.data import kitti

@@ -38,15 +38,15 @@ def backdrop(rng: np.random.Generator, width: int, height: int, horizon: float) 
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def _sky(rng, width: int, height: int, horizon: int) -> np.ndarray:
-    zenith, haze = _SKIES[int(rng.integers(len(_SKIES)))]
-    zenith, haze = np.array(varied(rng, zenith), float), np.array(varied(rng, haze, 12), float)
+def _sky(rng: np.random.Generator, width: int, height: int, horizon: int) -> np.ndarray:
+    above, below = _SKIES[int(rng.integers(len(_SKIES)))]
+    zenith, haze = np.array(varied(rng, above), float), np.array(varied(rng, below, 12), float)
     rows = np.linspace(0, 1, horizon)[:, None] * (haze - zenith) + zenith
     rows = np.concatenate([rows, np.tile(haze, (height - horizon, 1))])
     return np.tile(rows[:, None], (1, width, 1)).astype(np.uint8)
 
 
-def _clouds(rng, image: Image.Image, horizon: int) -> None:
+def _clouds(rng: np.random.Generator, image: Image.Image, horizon: int) -> None:
     cover = Image.new("L", image.size)
     draw = ImageDraw.Draw(cover)
     for _ in range(int(rng.integers(0, 5))):
@@ -59,7 +59,7 @@ def _clouds(rng, image: Image.Image, horizon: int) -> None:
     image.paste((250, 250, 252), (0, 0), cover)
 
 
-def _skyline(rng, draw: ImageDraw.ImageDraw, width: int, horizon: int) -> None:
+def _skyline(rng: np.random.Generator, draw: ImageDraw.ImageDraw, width: int, horizon: int) -> None:
     if rng.random() < 0.35:
         _hills(rng, draw, width, horizon)
     x, crowded, dusk = 0.0, rng.uniform(0.3, 1.0), bool(rng.random() < 0.2)
@@ -71,7 +71,7 @@ def _skyline(rng, draw: ImageDraw.ImageDraw, width: int, horizon: int) -> None:
         x += wide
 
 
-def _hills(rng, draw: ImageDraw.ImageDraw, width: int, horizon: int) -> None:
+def _hills(rng: np.random.Generator, draw: ImageDraw.ImageDraw, width: int, horizon: int) -> None:
     color = varied(rng, (110, 128, 120))
     for _ in range(3):
         x, wide, tall = rng.uniform(0, width), rng.uniform(0.3, 0.7) * width, horizon * 0.3
@@ -79,7 +79,9 @@ def _hills(rng, draw: ImageDraw.ImageDraw, width: int, horizon: int) -> None:
         color = darker(color, 0.9)
 
 
-def _building(rng, draw: ImageDraw.ImageDraw, box: tuple[float, ...], *, dusk: bool) -> None:
+def _building(
+    rng: np.random.Generator, draw: ImageDraw.ImageDraw, box: tuple[float, ...], *, dusk: bool
+) -> None:
     wall = varied(rng, _WALLS[int(rng.integers(len(_WALLS)))], 14)
     x1, y1, x2, y2 = box
     draw.rectangle(box, fill=wall)
@@ -92,7 +94,9 @@ def _building(rng, draw: ImageDraw.ImageDraw, box: tuple[float, ...], *, dusk: b
             draw.rectangle((x, y, x + step_x * 0.5, y + step_y * 0.55), fill=color)
 
 
-def _ground(rng, draw: ImageDraw.ImageDraw, width: int, height: int, horizon: int) -> None:
+def _ground(
+    rng: np.random.Generator, draw: ImageDraw.ImageDraw, width: int, height: int, horizon: int
+) -> None:
     ground = varied(rng, _GROUNDS[int(rng.integers(len(_GROUNDS)))], 14)
     asphalt = darker(varied(rng, (98, 98, 102), 5), rng.uniform(0.65, 1.3))
     draw.rectangle((0, horizon, width, height), fill=ground)
@@ -102,7 +106,14 @@ def _ground(rng, draw: ImageDraw.ImageDraw, width: int, height: int, horizon: in
         _road_across(rng, draw, width, height, horizon, asphalt)
 
 
-def _road_ahead(rng, draw, width: int, height: int, horizon: int, asphalt: Color) -> None:
+def _road_ahead(
+    rng: np.random.Generator,
+    draw: ImageDraw.ImageDraw,
+    width: int,
+    height: int,
+    horizon: int,
+    asphalt: Color,
+) -> None:
     """A road that runs to a vanishing point."""
     vanish = rng.uniform(0.3, 0.7) * width
     left, right = vanish - rng.uniform(0.7, 1.3) * width, vanish + rng.uniform(0.7, 1.3) * width
@@ -122,7 +133,14 @@ def _road_ahead(rng, draw, width: int, height: int, horizon: int, asphalt: Color
             draw.polygon(points, fill=(222, 220, 206))
 
 
-def _road_across(rng, draw, width: int, height: int, horizon: int, asphalt: Color) -> None:
+def _road_across(
+    rng: np.random.Generator,
+    draw: ImageDraw.ImageDraw,
+    width: int,
+    height: int,
+    horizon: int,
+    asphalt: Color,
+) -> None:
     """A road that runs from left to right."""
     depth = height - horizon
     top, bottom = horizon + depth * rng.uniform(0.1, 0.25), horizon + depth * rng.uniform(0.75, 1.1)
@@ -133,7 +151,7 @@ def _road_across(rng, draw, width: int, height: int, horizon: int, asphalt: Colo
         draw.rectangle((x, middle, x + dash, middle + depth * 0.025), fill=(222, 220, 206))
 
 
-def _clouded_noise(rng, height: int, width: int, *, cell: int) -> np.ndarray:
+def _clouded_noise(rng: np.random.Generator, height: int, width: int, *, cell: int) -> np.ndarray:
     """(height, width) smooth noise of unit deviation, with blobs of ``cell`` pixels."""
     coarse = rng.normal(size=(height // cell + 2, width // cell + 2)).astype(np.float32)
     image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)

@@ -5,7 +5,7 @@ A drawer takes a random generator and a scale in pixels per metre, and returns a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -225,7 +225,9 @@ LABELLED: dict[str, Callable[[np.random.Generator, float], Figure]] = {
 UNLABELLED = (tree, lamp_post, road_sign, crate, bush, cone)
 
 
-def _car_from_the_side(pen: Pen, rng, paint: Color, length: float, height: float) -> None:
+def _car_from_the_side(
+    pen: Pen, rng: np.random.Generator, paint: Color, length: float, height: float
+) -> None:
     half, belt = length / 2, height * 0.58
     front, rear = rng.uniform(0.42, 0.6) * half, rng.uniform(0.6, 0.95) * half
     roof = [(-rear + 0.1, height), (front - 0.5, height)]
@@ -264,7 +266,7 @@ def _car_from_the_end(pen: Pen, paint: Color, width: float, height: float, *, aw
 
 
 def _truck_from_the_side(
-    pen: Pen, rng, paint: Color, load: Color, length: float, height: float
+    pen: Pen, rng: np.random.Generator, paint: Color, load: Color, length: float, height: float
 ) -> None:
     half, cab = length / 2, rng.uniform(1.5, 1.8)
     front, floor = half - cab, 0.85
@@ -325,7 +327,7 @@ def _wheel(pen: Pen, x: float, radius: float) -> None:
     pen.disc(x, radius, radius * 0.2, _TYRE)
 
 
-def _lowered(points, by: float):
+def _lowered(points: Iterable[tuple[float, float]], by: float) -> list[tuple[float, float]]:
     return [(x, y - by) for x, y in points]
 
 

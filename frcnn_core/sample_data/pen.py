@@ -36,7 +36,9 @@ class Pen:
     def polygon(self, points: Sequence[Point], color: Color) -> None:
         self._draw.polygon([self._at(point) for point in points], fill=color)
 
-    def box(self, x1: float, y1: float, x2: float, y2: float, color: Color, round: float = 0):
+    def box(
+        self, x1: float, y1: float, x2: float, y2: float, color: Color, round: float = 0
+    ) -> None:
         """A rectangle between two heights, with corners of the given radius."""
         (left, bottom), (right, top) = self._at((x1, y1)), self._at((x2, y2))
         left, right = min(left, right), max(left, right)
@@ -80,11 +82,13 @@ class Pen:
 
 def darker(color: Color, factor: float) -> Color:
     """The colour times a factor; above 1 it gets lighter."""
-    return tuple(min(255, round(value * factor)) for value in color)
+    red, green, blue = (min(255, round(value * factor)) for value in color)
+    return red, green, blue
 
 
 def varied(rng: np.random.Generator, color: Color, amount: int = 20) -> Color:
     """A colour near the given one."""
-    return tuple(
+    red, green, blue = (
         int(value) for value in np.clip(rng.integers(-amount, amount + 1, 3) + color, 0, 255)
     )
+    return red, green, blue

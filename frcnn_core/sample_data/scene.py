@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,20 +52,24 @@ def scene(rng: np.random.Generator, width: int, height: int) -> tuple[Image.Imag
     placed = _crowd(rng, width, height, horizon, camera_height)
     owner = _paint(image, placed)
     objects = [
-        _label(item, owner == number, width, height, camera_height)
+        _label(item, item.class_name, owner == number, width, height, camera_height)
         for number, item in enumerate(placed)
         if item.class_name
     ]
     return _photographed(rng, image), [item for item in objects if item]
 
 
-def _crowd(rng, width: int, height: int, horizon: float, camera_height: float) -> list[_Placed]:
+def _crowd(
+    rng: np.random.Generator, width: int, height: int, horizon: float, camera_height: float
+) -> list[_Placed]:
     """Figures in the order of painting, the farthest first."""
     names = list(_FREQUENCIES)
     # A few streets are empty: a detector must also learn to say nothing.
     count = 0 if rng.random() < 0.04 else int(rng.integers(2, 8))
     drawn = [str(rng.choice(names, p=list(_FREQUENCIES.values()))) for _ in range(count)]
-    wanted = [(name, LABELLED[name]) for name in drawn]
+    wanted: list[tuple[str | None, Callable[[np.random.Generator, float], Figure]]] = [
+        (name, LABELLED[name]) for name in drawn
+    ]
     for _ in range(int(rng.integers(1, 6))):
         wanted.append((None, UNLABELLED[int(rng.integers(len(UNLABELLED)))]))
     placed: list[_Placed] = []
@@ -78,7 +83,15 @@ def _crowd(rng, width: int, height: int, horizon: float, camera_height: float) -
     return sorted(placed, key=lambda item: item.bottom)
 
 
-def _stand(rng, figure, class_name, scale, width, horizon, camera_height) -> _Placed:
+def _stand(
+    rng: np.random.Generator,
+    figure: Figure,
+    class_name: str | None,
+    scale: float,
+    width: int,
+    horizon: float,
+    camera_height: float,
+) -> _Placed:
     """Put a figure on the ground, where the perspective asks for its scale."""
     ground = horizon + camera_height * scale
     left = rng.uniform(-0.4 * figure.image.width, width - 0.6 * figure.image.width)
@@ -134,7 +147,7 @@ def _inside(item: _Placed, width: int, height: int) -> tuple[np.ndarray, np.ndar
 
 
 def _label(
-    item: _Placed, seen: np.ndarray, width: int, height: int, camera_height: float
+    item: _Placed, class_name: str, seen: np.ndarray, width: int, height: int, camera_height: float
 ) -> Object | None:
     rows, columns = _inside(item, width, height)
     if not rows.size or (hidden := 1 - seen.sum() / rows.size) > _MOST_HIDDEN:
@@ -144,7 +157,7 @@ def _label(
     distance = width / item.scale
     middle = item.left + figure.image.width / 2
     return Object(
-        class_name=item.class_name,
+        class_name=class_name,
         x1=float(columns.min()),
         y1=float(rows.min()),
         x2=float(columns.max() + 1),
@@ -161,7 +174,7 @@ def _label(
     )
 
 
-def _photographed(rng, image: Image.Image) -> Image.Image:
+def _photographed(rng: np.random.Generator, image: Image.Image) -> Image.Image:
     """The picture as a cheap camera takes it: light of some colour, soft, noisy."""
     image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.2, 0.55))))
     pixels = np.asarray(image, np.float32)

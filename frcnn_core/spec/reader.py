@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
+from typing import Any, Literal, cast
 
 from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -41,7 +41,9 @@ class Reader:
         """Put ``fields`` into ``message``; ``prefix`` is its path and a dot, or nothing."""
         for field in fields:
             path = f"{prefix}{field.name}"
-            descriptor = message.DESCRIPTOR.fields_by_name.get(field.name)
+            descriptor = cast(
+                FieldDescriptor | None, message.DESCRIPTOR.fields_by_name.get(field.name)
+            )
             if descriptor is None:
                 hint = _hint(field.name, message, self._root)
                 self._problem("error", field.position, path, f"unknown field.{hint}")
@@ -127,10 +129,12 @@ class Reader:
         elif descriptor.message_type is None and not descriptor.is_repeated:
             if path in self.positions:
                 line = self.positions[path].line
-                message = f"replaces the value of line {line}."
-                self._problem("warning", field.position, path, message)
+                text = f"replaces the value of line {line}."
+                self._problem("warning", field.position, path, text)
 
-    def _problem(self, severity: str, position: Position, field: str, message: str) -> None:
+    def _problem(
+        self, severity: Literal["error", "warning"], position: Position, field: str, message: str
+    ) -> None:
         where = f"{self._name}:{position.line}:{position.column}"
         self.problems.append(Problem(severity, where, field, message))
 

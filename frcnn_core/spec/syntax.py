@@ -91,7 +91,7 @@ def _tokens(text: str) -> list[_Token]:
                 raise BadSyntax(position, "this quote is not closed on its line.")
             raise BadSyntax(position, f"{text[offset]!r} does not belong here.")
         if match.lastgroup != "space":
-            tokens.append(_Token(match.lastgroup, match.group(), position))
+            tokens.append(_Token(str(match.lastgroup), match.group(), position))
         if newlines := match.group().count("\n"):
             line += newlines
             line_start = match.start() + match.group().rindex("\n") + 1
@@ -123,6 +123,7 @@ class _Parser:
             raise BadSyntax(name.position, f"this {name.text!r} closes nothing.")
         if name.kind != "word":
             raise BadSyntax(name.position, f"expected the name of a field, not {name.text!r}.")
+        values: tuple[Scalar | Block, ...]
         has_colon = self._try(":")
         if self._peek.text in _CLOSING:
             values, is_list = (self._block(),), False
@@ -143,7 +144,7 @@ class _Parser:
         return Block(self.fields(_CLOSING[opening.text]), opening.position)
 
     def _list(self) -> tuple[Scalar | Block, ...]:
-        values = []
+        values: list[Scalar | Block] = []
         if self._try("]"):
             return ()
         while True:

@@ -156,4 +156,4 @@ def never_inside(anchors: Anchors, sizes: np.ndarray) -> np.ndarray:
     lengths = anchors.sizes.astype(float)[:, None]  # (A, 1, 2)
     first = np.ceil(lengths / 2 / STRIDE - 0.5)
     last = np.floor((np.asarray(sizes, float)[None] - lengths / 2) / STRIDE - 0.5)
-    return ~(first <= last).all(axis=2).any(axis=1)
+    return ~np.any(np.all(first <= last, axis=2), axis=1)

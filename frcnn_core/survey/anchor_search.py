@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -136,7 +136,7 @@ def _climb(boxes: Boxes, start: _Grid, score: Callable[[np.ndarray], float]) -> 
     return _Grid(*values)
 
 
-def _line(boxes: Boxes, value: float, others: Sequence[float], *, is_scale: bool) -> np.ndarray:
+def _line(boxes: Boxes, value: float, others: Iterable[float], *, is_scale: bool) -> np.ndarray:
     """Overlaps (len(others), N) of a scale with all ratios, or of a ratio with all scales."""
     shapes = [_shape(value, other) if is_scale else _shape(other, value) for other in others]
     return np.stack([best_iou(boxes, shape) for shape in shapes])

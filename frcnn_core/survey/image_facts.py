@@ -67,5 +67,5 @@ def _is_gray(pixels: np.ndarray) -> bool:
 def _digest(*parts: bytes | np.ndarray) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        digest.update(part)
+        digest.update(part)  # type: ignore[arg-type]  # numpy does not say that arrays are buffers
     return digest.digest()

@@ -170,11 +170,11 @@ def _usable(labels: Labels, size: Size, view: NetworkView | None, count: SplitCo
     corners = corners.reshape(-1, 4)
     if view is None:
         seen = size
-        corners = np.clip(corners, 0, np.float32([*size, *size]))
+        corners = np.clip(corners, 0, np.array([*size, *size], np.float32))
     else:
         seen = view.fit(size).size
         corners = view.boxes(corners, size)
-    with_area = ((corners[:, 2:] - corners[:, :2]) > 0).all(axis=1)
+    with_area: np.ndarray = np.all((corners[:, 2:] - corners[:, :2]) > 0, axis=1)
     count.num_without_area += int((~with_area).sum())
     count.num_difficult += sum(
         item.occlusion >= DIFFICULT_OCCLUSION

@@ -61,7 +61,7 @@ def bars(title: str, rows: Sequence[str], layers: Sequence[str], values: np.ndar
 
 def histogram(
     title: str,
-    edges: Sequence[float],
+    edges: Sequence[float] | np.ndarray,
     ticks: Sequence[tuple[float, str]],
     layers: Sequence[str],
     counts: np.ndarray,

@@ -55,12 +55,14 @@ class NetworkView:
             (N, 4) float32.
         """
         seen, scale = self.fit(size)
-        scaled = np.asarray(boxes, np.float32).reshape(-1, 4) * np.float32([*scale, *scale])
-        return np.clip(scaled, 0, np.float32([*seen, *seen]))
+        scaled = np.asarray(boxes, np.float32).reshape(-1, 4) * np.array(
+            [*scale, *scale], np.float32
+        )
+        return np.clip(scaled, 0, np.array([*seen, *seen], np.float32))
 
     def large_enough(self, boxes: np.ndarray) -> np.ndarray:
         """(N,) bool: which boxes (N, 4) in network pixels are not left out for their size."""
-        least = np.maximum(np.float32(self.min_box_size), 1)
+        least = np.maximum(np.array(self.min_box_size, np.float32), 1)
         return ((boxes[:, 2:] - boxes[:, :2]) >= least).all(axis=1)
 
 

@@ -26,19 +26,19 @@ class ComponentContract:
         """The component's options, built from ``given``."""
         return parse(self._options_type(), self.given, where="given")
 
-    def test_importing_the_plugin_leaves_tensorflow_alone(self):
+    def test_importing_the_plugin_leaves_tensorflow_alone(self) -> None:
         module = type(self.component).__module__
         code = f"import sys, {module}; print(*{{'tensorflow', 'keras'}} & set(sys.modules))"
         assert run_python(code) == ""
 
-    def test_it_describes_itself_in_one_line(self):
+    def test_it_describes_itself_in_one_line(self) -> None:
         assert self.component.summary
         assert "\n" not in self.component.summary
 
-    def test_its_options_are_a_frozen_dataclass_of_types_that_text_can_give(self):
+    def test_its_options_are_a_frozen_dataclass_of_types_that_text_can_give(self) -> None:
         options = self._options_type()
         assert dataclasses.is_dataclass(options)
-        assert options.__dataclass_params__.frozen
+        assert options.__dataclass_params__.frozen  # type: ignore[attr-defined]  # not in typeshed
         for field in dataclasses.fields(options):
             kind = field_types(options)[field.name]
             assert describe(kind), f"{field.name} has a type that cannot be given as text"

@@ -42,12 +42,14 @@ class LabelFormatContract(ComponentContract):
         self.write(_images(), folder / "labels")
         return self.open(folder / "labels")
 
-    def test_boxes_and_classes_come_back_in_their_order(self, tmp_path):
+    def test_boxes_and_classes_come_back_in_their_order(self, tmp_path: Path) -> None:
         labels = self.written(tmp_path)
         for image in _images():
             _assert_same(labels.read(image.name, image.size).objects, image.objects)
 
-    def test_boxes_without_area_and_partly_outside_of_the_image_are_kept(self, tmp_path):
+    def test_boxes_without_area_and_partly_outside_of_the_image_are_kept(
+        self, tmp_path: Path
+    ) -> None:
         """What is wrong with them is for others to say."""
         height, _ = SIZE
         objects = (
@@ -59,7 +61,7 @@ class LabelFormatContract(ComponentContract):
         self.write([image], tmp_path / "labels")
         _assert_same(self.open(tmp_path / "labels").read("a", SIZE).objects, objects)
 
-    def test_each_object_has_a_place_of_its_own_that_names_the_file(self, tmp_path):
+    def test_each_object_has_a_place_of_its_own_that_names_the_file(self, tmp_path: Path) -> None:
         files = {path.name for path in self.write(_images(), tmp_path / "labels")}
         labels = self.open(tmp_path / "labels")
         for image in _images():
@@ -67,7 +69,7 @@ class LabelFormatContract(ComponentContract):
             assert len(set(places)) == len(image.objects), f"places are {places}"
             assert all(any(name in place for name in files) for place in places), places
 
-    def test_the_names_are_those_of_the_images(self, tmp_path):
+    def test_the_names_are_those_of_the_images(self, tmp_path: Path) -> None:
         labels, images = self.written(tmp_path), _images()
         names = {image.name for image in images}
         assert set(labels.names) <= names
@@ -76,12 +78,12 @@ class LabelFormatContract(ComponentContract):
             assert set(labels.names) == names
         assert len(set(map(labels.place, names))) == len(names)
 
-    def test_a_size_that_is_stated_is_that_of_the_image(self, tmp_path):
+    def test_a_size_that_is_stated_is_that_of_the_image(self, tmp_path: Path) -> None:
         labels = self.written(tmp_path)
         for image in _images():
             assert labels.read(image.name, image.size).size in (None, image.size)
 
-    def test_class_names_are_read_as_lower_case(self, tmp_path):
+    def test_class_names_are_read_as_lower_case(self, tmp_path: Path) -> None:
         image = LabelledImage("a.png", SIZE, (Object("zebrafish", 1, 2, 30, 40),))
         files = self.write([image], tmp_path / "labels")
         if not any(b"zebrafish" in path.read_bytes() for path in files):
@@ -91,7 +93,7 @@ class LabelFormatContract(ComponentContract):
         (item,) = self.open(tmp_path / "labels").read("a", SIZE).objects
         assert item.class_name == "zebrafish"
 
-    def test_a_crowd_stays_one_or_is_refused(self, tmp_path):
+    def test_a_crowd_stays_one_or_is_refused(self, tmp_path: Path) -> None:
         crowd = Object("person", 1, 2, 30, 40, crowd=True)
         image = LabelledImage("a.png", SIZE, (crowd, Object("car", 1, 2, 30, 40)))
         try:
@@ -102,7 +104,7 @@ class LabelFormatContract(ComponentContract):
         read = self.open(tmp_path / "labels").read("a", SIZE).objects
         assert [item.crowd for item in read] == [True, False]
 
-    def test_an_image_that_is_not_there_has_no_objects_or_is_an_error(self, tmp_path):
+    def test_an_image_that_is_not_there_has_no_objects_or_is_an_error(self, tmp_path: Path) -> None:
         labels = self.written(tmp_path)
         assert isinstance(labels.place(MISSING), str)
         try:
@@ -111,7 +113,7 @@ class LabelFormatContract(ComponentContract):
             assert MISSING in str(error)
 
     @pytest.mark.parametrize("content", [b"no label at all <{\n", b"\xff\xfe\x00\xd8 \x80\n"])
-    def test_a_damaged_file_is_an_error_that_names_it(self, tmp_path, content):
+    def test_a_damaged_file_is_an_error_that_names_it(self, tmp_path: Path, content: bytes) -> None:
         files = self.write(_images(), tmp_path / "labels")
         labels = self.open(tmp_path / "labels")
         image = _images()[0]
@@ -122,7 +124,7 @@ class LabelFormatContract(ComponentContract):
             self.open(tmp_path / "labels").read(image.name, image.size)
         assert all(line.startswith(str(file)) for line in str(caught.value).splitlines())
 
-    def test_several_threads_read_the_same_as_one(self, tmp_path):
+    def test_several_threads_read_the_same_as_one(self, tmp_path: Path) -> None:
         labels, images = self.written(tmp_path), _images()
         alone = [labels.read(image.name, image.size) for image in images]
         with ThreadPoolExecutor(8) as pool:
@@ -131,19 +133,19 @@ class LabelFormatContract(ComponentContract):
             )
         assert together == alone * 20
 
-    def test_the_files_it_says_it_wrote_are_there_and_no_others(self, tmp_path):
+    def test_the_files_it_says_it_wrote_are_there_and_no_others(self, tmp_path: Path) -> None:
         files = self.write(_images(), tmp_path / "deep" / "labels")
         found = {path for path in (tmp_path / "deep").rglob("*") if path.is_file()}
         assert set(files) == found
 
-    def test_nothing_is_overwritten(self, tmp_path):
+    def test_nothing_is_overwritten(self, tmp_path: Path) -> None:
         files = self.write(_images(), tmp_path / "labels")
         before = [path.read_bytes() for path in files]
         with pytest.raises(FrcnnError):
             self.write(_images()[:1], tmp_path / "labels")
         assert [path.read_bytes() for path in files] == before
 
-    def test_what_there_is_nothing_of_cannot_be_opened(self, tmp_path):
+    def test_what_there_is_nothing_of_cannot_be_opened(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="missing"):
             self.open(tmp_path / "missing")
         (tmp_path / "pictures").mkdir()
@@ -151,7 +153,7 @@ class LabelFormatContract(ComponentContract):
         with pytest.raises(DataError, match="pictures"):
             self.open(tmp_path / "pictures")
 
-    def test_it_recognises_what_it_wrote_and_no_pictures(self, tmp_path):
+    def test_it_recognises_what_it_wrote_and_no_pictures(self, tmp_path: Path) -> None:
         self.write(_images(), tmp_path / "labels")
         assert self.label_format.recognises(tmp_path / "labels")
         (tmp_path / "pictures").mkdir()

@@ -26,15 +26,15 @@ class LRScheduleContract(ComponentContract):
         options = self.options()
         return [self.schedule.learning_rate(options, step / STEPS) for step in range(STEPS)]
 
-    def test_every_rate_is_a_finite_number_and_none_is_negative(self):
+    def test_every_rate_is_a_finite_number_and_none_is_negative(self) -> None:
         for rate in self.rates():
             assert isinstance(rate, float | int), f"{rate!r} is a {type(rate).__name__}"
             assert math.isfinite(rate) and rate >= 0
 
-    def test_some_rate_is_larger_than_zero(self):
+    def test_some_rate_is_larger_than_zero(self) -> None:
         assert max(self.rates()) > 0
 
-    def test_a_rate_depends_on_the_progress_alone(self):
+    def test_a_rate_depends_on_the_progress_alone(self) -> None:
         options = self.options()
         backwards = [
             self.schedule.learning_rate(options, step / STEPS) for step in reversed(range(STEPS))

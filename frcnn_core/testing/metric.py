@@ -36,14 +36,14 @@ class MetricContract(ComponentContract):
     def start(self, class_names: tuple[str, ...] = CLASS_NAMES) -> Accumulator:
         return self.metric.start(class_names, iou_thresholds=(0.5,), score_threshold=0.5)
 
-    def test_perfect_detections_score_1(self):
+    def test_perfect_detections_score_1(self) -> None:
         images = [(truth, _found(truth)) for truth in _scenes()]
         assert self.score(images).primary == pytest.approx(1.0)
 
-    def test_no_detections_score_0(self):
+    def test_no_detections_score_0(self) -> None:
         assert self.score([(truth, _nothing()) for truth in _scenes()]).primary == 0
 
-    def test_detections_of_the_wrong_class_score_0(self):
+    def test_detections_of_the_wrong_class_score_0(self) -> None:
         images = [
             (truth, found._replace(classes=1 - found.classes))
             for truth in _scenes()
@@ -51,28 +51,28 @@ class MetricContract(ComponentContract):
         ]
         assert self.score(images).primary == 0
 
-    def test_missing_half_of_the_objects_scores_between_0_and_1(self):
+    def test_missing_half_of_the_objects_scores_between_0_and_1(self) -> None:
         found, missed = _scenes()[:2], _scenes()[2:]
         images = [(truth, _found(truth)) for truth in found]
         images += [(truth, _nothing()) for truth in missed]
         assert 0 < self.score(images).primary < 1
 
-    def test_a_class_that_no_image_has_does_not_lower_the_score(self):
+    def test_a_class_that_no_image_has_does_not_lower_the_score(self) -> None:
         images = [(truth, _found(truth)) for truth in _scenes()]
         assert self.score(images, (*CLASS_NAMES, "tram")).primary == pytest.approx(1.0)
 
-    def test_a_missed_object_marked_as_difficult_does_not_lower_the_score(self):
+    def test_a_missed_object_marked_as_difficult_does_not_lower_the_score(self) -> None:
         images = [
             (truth._replace(difficult=np.array([False, index == 0])), _found(truth, count))
             for index, (truth, count) in enumerate(zip(_scenes(), (1, 2, 2, 2), strict=True))
         ]
         assert self.score(images).primary == pytest.approx(1.0)
 
-    def test_proposals_may_be_unknown(self):
+    def test_proposals_may_be_unknown(self) -> None:
         images = [(truth, _found(truth)._replace(proposals=None)) for truth in _scenes()]
         assert self.score(images).primary == pytest.approx(1.0)
 
-    def test_two_at_a_time_do_not_mix(self):
+    def test_two_at_a_time_do_not_mix(self) -> None:
         one, other = self.start(), self.start()
         for truth in _scenes():
             one.update(truth, _found(truth))
@@ -80,7 +80,7 @@ class MetricContract(ComponentContract):
         assert one.result().primary == pytest.approx(1.0)
         assert other.result().primary == 0
 
-    def test_what_it_is_given_is_left_as_it_was(self):
+    def test_what_it_is_given_is_left_as_it_was(self) -> None:
         """Several metrics are given the same arrays."""
         truth = _scenes()[0]
         given = (truth, _shifted(_found(truth), 1))
@@ -90,12 +90,12 @@ class MetricContract(ComponentContract):
         for array, copy in zip(arrays, before, strict=True):
             np.testing.assert_array_equal(array, copy)
 
-    def test_the_order_of_the_images_does_not_matter(self):
+    def test_the_order_of_the_images_does_not_matter(self) -> None:
         images = [(truth, _shifted(_found(truth), by)) for by, truth in enumerate(_scenes())]
         forwards, backwards = self.score(images), self.score(images[::-1])
         assert json.dumps(forwards.values) == json.dumps(backwards.values)
 
-    def test_an_image_without_objects_or_detections_changes_nothing(self):
+    def test_an_image_without_objects_or_detections_changes_nothing(self) -> None:
         images = [(truth, _shifted(_found(truth), 1)) for truth in _scenes()]
         empty = GroundTruth(
             "empty.png", np.zeros((0, 4), "float32"), np.zeros(0, int), np.zeros(0, bool)
@@ -103,12 +103,12 @@ class MetricContract(ComponentContract):
         with_empty = self.score([*images, (empty, _nothing())])
         assert with_empty.primary == pytest.approx(self.score(images).primary)
 
-    def test_no_images_give_a_result_without_a_score(self):
+    def test_no_images_give_a_result_without_a_score(self) -> None:
         result = self.score([])
         assert not result.primary > 0
         json.dumps(result.values, allow_nan=False)
 
-    def test_the_values_are_ready_for_json_and_the_table_for_the_terminal(self):
+    def test_the_values_are_ready_for_json_and_the_table_for_the_terminal(self) -> None:
         result = self.score([(truth, _found(truth)) for truth in _scenes()])
         assert json.loads(json.dumps(result.values, allow_nan=False)) == result.values
         assert result.text.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,12 @@ class OptimizerContract(ComponentContract):
         return self.optimizer
 
     def descend(
-        self, rates: list[float], *, start=None, state=(), precision: str = "float32"
+        self,
+        rates: list[float],
+        *,
+        start: Sequence[np.ndarray] | None = None,
+        state: Sequence[np.ndarray] = (),
+        precision: str = "float32",
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Steps down the bowl w . w, in a compiled function as in training.
 
@@ -69,7 +75,7 @@ class OptimizerContract(ComponentContract):
             step()
         return [v.numpy() for v in optimizer.variables], [w.numpy() for w in weights]
 
-    def test_every_build_is_a_fresh_optimizer(self):
+    def test_every_build_is_a_fresh_optimizer(self) -> None:
         import keras
 
         first, second = (self.optimizer.build(self.options()) for _ in range(2))
@@ -77,12 +83,12 @@ class OptimizerContract(ComponentContract):
         assert first is not second
 
     @PRECISIONS
-    def test_it_descends(self, precision):
+    def test_it_descends(self, precision: str) -> None:
         _, end = self.descend([0.01] * 50, precision=precision)
         for name, before, after in zip(SHAPES, _start(), end, strict=True):
             assert np.sum(after**2) < np.sum(before**2), f"{name} is no nearer to the minimum"
 
-    def test_it_obeys_the_rate_the_schedule_sets(self):
+    def test_it_obeys_the_rate_the_schedule_sets(self) -> None:
         _, still = self.descend([0.0] * 3)
         _, moved = self.descend([0.0] * 3 + [0.01])
         for name, start, before, after in zip(SHAPES, _start(), still, moved, strict=True):
@@ -90,7 +96,7 @@ class OptimizerContract(ComponentContract):
             assert (after != start).any(), f"{name} did not move when the rate was raised from 0"
 
     @PRECISIONS
-    def test_its_variables_hold_all_it_needs_to_go_on(self, precision):
+    def test_its_variables_hold_all_it_needs_to_go_on(self, precision: str) -> None:
         _, straight = self.descend([0.01] * 6, precision=precision)
         state, halfway = self.descend([0.01] * 3, precision=precision)
         _, resumed = self.descend([0.01] * 3, start=halfway, state=state, precision=precision)

@@ -82,7 +82,7 @@ class TrainingLog:
             },
             kpi=kpi,
         )
-        if self._summary:
+        if self._summary and self._visualizer:
             step = event.epoch * self._trainer.steps_per_epoch
             self._summary.scalars(step, {f"validation/{name}": v for name, v in kpi.items()})
             self._summary.images(step, self._visualizer.pictures())

@@ -185,6 +185,7 @@ class Trainer:
             stop: () float32, 1 where this process wants to stop.
         """
         detector = self.model.detector
+        tape: Any
         with tf.GradientTape() if not detector.devices else nullcontext() as tape:
             losses = detector.losses(batch, seeds, self.settings)
             objective = self.optimizer.scale_loss(losses.total)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -124,7 +124,9 @@ def guesses(
     found = []
     for name, preprocessing in candidates.items():
 
-        def look(image: tf.Tensor, normalize=preprocessing.normalize) -> list[tf.Tensor]:
+        def look(
+            image: tf.Tensor, normalize: Callable[[tf.Tensor], tf.Tensor] = preprocessing.normalize
+        ) -> list[tf.Tensor]:
             return probe(normalize(image)[None], training=False)[1:]
 
         (seen,) = _average(look, pixels)
@@ -132,7 +134,9 @@ def guesses(
     return sorted(found, key=lambda guess: guess.divergence)
 
 
-def _probe(part: keras.Model, *, first_only: bool = False):
+def _probe(
+    part: keras.Model, *, first_only: bool = False
+) -> tuple[list[keras.layers.BatchNormalization], keras.Model]:
     """The normalizations of a graph, and a graph of its output and each one's mean and mean square.
 
     Args:
@@ -162,7 +166,9 @@ def _average(
 
 
 def _remembered(norm: keras.layers.BatchNormalization) -> Moments:
-    return Moments(norm.moving_mean.numpy(), norm.moving_variance.numpy())
+    mean: Any = norm.moving_mean
+    variance: Any = norm.moving_variance
+    return Moments(mean.numpy(), variance.numpy())
 
 
 def _fit(norm: keras.layers.BatchNormalization, seen: Moments) -> Fit:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -106,10 +107,9 @@ def import_weights(
 
 def _config(backbone: Backbone, variant: str, plan: ImportPlan) -> BackboneConfig:
     """What the plan demands of a spec, as a drawing needs it."""
-    given = options.parse(backbone.Options, plan.backbone_options, where="backbone_options")
-    return BackboneConfig(
-        variant=variant, options=given, **{"all_projections": False, **plan.model_config}
-    )
+    given: Any = options.parse(backbone.Options, plan.backbone_options, where="backbone_options")
+    demanded: dict[str, Any] = {"all_projections": False, **plan.model_config}
+    return BackboneConfig(variant=variant, options=given, **demanded)
 
 
 def _import(

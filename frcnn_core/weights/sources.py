@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -227,7 +228,9 @@ class _Darknet(Source):
             read = self._file.convolution(filters, channels, size, normalized=bool(unit.norm))
         except ModelFileError as error:
             raise ModelFileError(f"{self._path}, {unit.layer}: {error}") from error
-        norm = Norm(read.gamma, read.beta, read.mean, read.variance) if unit.norm else None
+        norm: Norm | None = None
+        if read.gamma is not None and read.mean is not None and read.variance is not None:
+            norm = Norm(read.gamma, read.beta, read.mean, read.variance)
         return Taken(read.kernel, filters, None if norm else read.beta, norm, self._epsilon)
 
     def unused(self) -> str:
@@ -260,16 +263,17 @@ def _flattened_as_ours(weight: np.ndarray, shape: tuple[int, ...]) -> np.ndarray
     return weight.reshape(-1, *shape).transpose(0, 2, 3, 1).reshape(len(weight), -1)
 
 
-def _typed(values: np.ndarray) -> tuple[float, ...]:
+def _typed(values: np.ndarray) -> tuple[float, float, float]:
     """Numbers as one would type them."""
-    return tuple(round(float(value), 3) for value in np.ravel(values))
+    red, green, blue = (round(float(value), 3) for value in np.ravel(values))
+    return red, green, blue
 
 
-def _some(names) -> str:
-    names = list(names)
+def _some(some: Iterable[str]) -> str:
+    names = list(some)
     return ", ".join(names[:4]) + (f"... ({len(names)} in all)" if len(names) > 4 else "")
 
 
-def _left(names) -> str:
-    names = list(names)
+def _left(some: Iterable[str]) -> str:
+    names = list(some)
     return f"{len(names)} of its layers or tensors: {_some(names)}" if names else ""

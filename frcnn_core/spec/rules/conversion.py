@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from frcnn_core.plugin import Plugins
@@ -206,6 +206,6 @@ def _check_sequences(
         findings.file(f"{path}.{field}", str(root / file))
 
 
-def _either(words: Sequence[str]) -> str:
+def _either(words: Iterable[str]) -> str:
     *first, last = map(repr, words)
     return f"{', '.join(first)} or {last}"

@@ -10,12 +10,23 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from frcnn_core.errors import FrcnnError
-from frcnn_core.plugin import Component, Registry, options
+from frcnn_core.plugin import (
+    Backbone,
+    Component,
+    LabelFormat,
+    LRSchedule,
+    Optimizer,
+    Registry,
+    options,
+)
 from frcnn_core.spec import paths
 from frcnn_core.spec.load import Spec
 from frcnn_core.spec.problems import Problem
 
 C = TypeVar("C", bound=Component)
+
+WithOptions = Backbone | LabelFormat | LRSchedule | Optimizer
+"""Components whose options a spec may set."""
 
 
 class Findings:
@@ -95,7 +106,7 @@ class Findings:
             self.error(field, str(error))
             return None
 
-    def options(self, path: str, component: Component, given: Mapping[str, str]) -> None:
+    def options(self, path: str, component: WithOptions, given: Mapping[str, str]) -> None:
         """The map at ``path`` fits the component's ``Options``."""
         try:
             options.parse(component.Options, given, where=path)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from google.protobuf.message import Message
-
+from frcnn_core.spec.evaluation_pb2 import EvaluationConfig
+from frcnn_core.spec.inference_pb2 import InferenceConfig
 from frcnn_core.spec.rules.findings import Findings
+from frcnn_core.spec.training_pb2 import TrainingConfig
 
 
-def check_proposals(findings: Findings, path: str, block: Message) -> None:
+def check_proposals(
+    findings: Findings, path: str, block: TrainingConfig | EvaluationConfig | InferenceConfig
+) -> None:
     """As many anchors enter non-maximum suppression as proposals may leave it.
 
     Args:

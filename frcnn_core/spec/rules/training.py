@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from frcnn_core.plugin import Plugins, Registry
 from frcnn_core.spec.rules.findings import Findings
 from frcnn_core.spec.rules.proposals import check_proposals
 from frcnn_core.spec.training_pb2 import (
     LRConfig,
     OptimizerConfig,
+    PluginConfig,
     RegularizerConfig,
+    SoftStartAnnealingConfig,
     TrainingConfig,
 )
 
@@ -147,7 +151,7 @@ def _check_schedule(findings: Findings, schedule: LRConfig, plugins: Plugins) ->
         _check_soft_start(findings, path, schedule.soft_start)
 
 
-def _check_soft_start(findings: Findings, path: str, rates) -> None:
+def _check_soft_start(findings: Findings, path: str, rates: SoftStartAnnealingConfig) -> None:
     if rates.start_lr > rates.base_lr:
         findings.error(
             f"{path}.start_lr",
@@ -163,7 +167,9 @@ def _check_soft_start(findings: Findings, path: str, rates) -> None:
         previous, name = point, "the point before"
 
 
-def _check_plugin(findings: Findings, path: str, plugin, registry: Registry) -> None:
+def _check_plugin(
+    findings: Findings, path: str, plugin: PluginConfig, registry: Registry[Any]
+) -> None:
     if not plugin.name:
         names = ", ".join(sorted({entry.component.name for entry in registry}))
         findings.error(path, f"has no name. Add name: with one of {names}.")
