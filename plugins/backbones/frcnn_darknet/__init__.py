@@ -4,7 +4,16 @@ Sources: Redmon and Farhadi, YOLO9000 2016, https://arxiv.org/abs/1612.08242, an
 https://arxiv.org/abs/1804.02767.
 """
 
-from frcnn_core import Backbone, hookimpl
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from frcnn_core import Backbone, ImportPlan, hookimpl
+
+if TYPE_CHECKING:
+    import keras
+
+    from frcnn_core.detector import Blocks
 
 
 class DarkNet(Backbone):
@@ -13,17 +22,17 @@ class DarkNet(Backbone):
     variants = ("19", "53")
     freeze_ids = range(0, 6)
 
-    def features(self, images, blocks):
+    def features(self, images: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
         from frcnn_darknet import network
 
         return network.features(images, blocks)
 
-    def head(self, rois, blocks):
+    def head(self, rois: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
         from frcnn_darknet import network
 
         return network.head(rois, blocks)
 
-    def import_plan(self, variant, library):
+    def import_plan(self, variant: str, library: str) -> ImportPlan:
         from frcnn_darknet import weights
 
         if library != "darknet":
@@ -32,5 +41,5 @@ class DarkNet(Backbone):
 
 
 @hookimpl
-def frcnn_register_backbones():
+def frcnn_register_backbones() -> list[Backbone]:
     return [DarkNet()]

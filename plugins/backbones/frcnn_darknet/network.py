@@ -46,7 +46,9 @@ def head(rois: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
     return keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
 
 
-def _plain_stage(x: keras.KerasTensor, blocks: Blocks, stage: int, *, strides: int):
+def _plain_stage(
+    x: keras.KerasTensor, blocks: Blocks, stage: int, *, strides: int
+) -> keras.KerasTensor:
     """Convolutions in a row, the first with the stride."""
     for number, (filters, kernel) in enumerate(DARKNET_19[stage - 1], start=1):
         x = _conv(
@@ -61,7 +63,9 @@ def _plain_stage(x: keras.KerasTensor, blocks: Blocks, stage: int, *, strides: i
     return x
 
 
-def _residual_stage(x: keras.KerasTensor, blocks: Blocks, stage: int, *, strides: int):
+def _residual_stage(
+    x: keras.KerasTensor, blocks: Blocks, stage: int, *, strides: int
+) -> keras.KerasTensor:
     """A convolution with the stride, then residual units, linear after their sum."""
     filters = 32 * 2**stage
     x = _conv(x, blocks, filters, 3, name=f"conv{stage + 1}", block=stage, strides=strides)
@@ -73,7 +77,16 @@ def _residual_stage(x: keras.KerasTensor, blocks: Blocks, stage: int, *, strides
     return x
 
 
-def _conv(x, blocks, filters, kernel, *, name, block, strides=1):
+def _conv(
+    x: keras.KerasTensor,
+    blocks: Blocks,
+    filters: int,
+    kernel: int,
+    *,
+    name: str,
+    block: int | None,
+    strides: int = 1,
+) -> keras.KerasTensor:
     """A convolution, its normalization, and a ReLU that lets a tenth of what is negative pass."""
     x = blocks.conv(x, filters, kernel, name=name, block=block, strides=strides)
     x = blocks.norm(x, name=f"{name}_bn")

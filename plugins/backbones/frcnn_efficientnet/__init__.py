@@ -1,8 +1,17 @@
 """EfficientNet b0 to b7, cut after the fifth stage; Tan and Le 2019,
 https://arxiv.org/abs/1905.11946."""
 
-from frcnn_core import Backbone, hookimpl
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from frcnn_core import Backbone, ImportPlan, hookimpl
 from frcnn_core.errors import ModelFileError
+
+if TYPE_CHECKING:
+    import keras
+
+    from frcnn_core.detector import Blocks
 
 
 class EfficientNet(Backbone):
@@ -12,17 +21,17 @@ class EfficientNet(Backbone):
     freeze_ids = range(0, 9)
     honours = frozenset({"dropout_rate", "drop_connect_rate", "activation"})
 
-    def features(self, images, blocks):
+    def features(self, images: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
         from frcnn_efficientnet import network
 
         return network.features(images, blocks)
 
-    def head(self, rois, blocks):
+    def head(self, rois: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
         from frcnn_efficientnet import network
 
         return network.head(rois, blocks)
 
-    def import_plan(self, variant, library):
+    def import_plan(self, variant: str, library: str) -> ImportPlan:
         from frcnn_efficientnet import weights
 
         if library == "keras":
@@ -36,5 +45,5 @@ class EfficientNet(Backbone):
 
 
 @hookimpl
-def frcnn_register_backbones():
+def frcnn_register_backbones() -> list[Backbone]:
     return [EfficientNet()]

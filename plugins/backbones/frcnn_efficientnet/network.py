@@ -6,6 +6,8 @@ pooled RoIs.  Zeros go where TensorFlow puts them, as in the network the authors
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from frcnn_core.detector import Blocks
@@ -81,7 +83,9 @@ def _inverted_residual(x: keras.KerasTensor, blocks: Blocks, block: Block) -> ke
     return keras.layers.Add(name=f"{name}add")([x, inputs])
 
 
-def _excited(x, blocks, filters, *, name, block):
+def _excited(
+    x: keras.KerasTensor, blocks: Blocks, filters: int, *, name: str, block: int | None
+) -> keras.KerasTensor:
     """Channels weighted by what an image or RoI holds as a whole; Hu et al. 2017,
     https://arxiv.org/abs/1709.01507."""
     x_mean = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}se_squeeze")(x)
@@ -108,7 +112,9 @@ def _excited(x, blocks, filters, *, name, block):
     return keras.layers.Multiply(name=f"{name}se_excite")([x, weights])
 
 
-def _conv(x: keras.KerasTensor, blocks: Blocks, filters: int, kernel: int, **kwargs):
+def _conv(
+    x: keras.KerasTensor, blocks: Blocks, filters: int, kernel: int, **kwargs: Any
+) -> keras.KerasTensor:
     return blocks.conv(
         x, filters, kernel, padding="tensorflow", initializer=_initializer(), **kwargs
     )

@@ -62,7 +62,8 @@ def scaled_blocks(variant: str) -> list[Block]:
     """All blocks of a variant, of stages 1 to 7."""
     _, depth = SCALES[variant]
     repeats = {number: math.ceil(depth * stage.repeats) for number, stage in STAGES.items()}
-    total, blocks = sum(repeats.values()), []
+    total = sum(repeats.values())
+    blocks: list[Block] = []
     for number, stage in STAGES.items():
         for repeat in range(repeats[number]):
             blocks.append(

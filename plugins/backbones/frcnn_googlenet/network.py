@@ -61,7 +61,7 @@ def _inception(x: keras.KerasTensor, blocks: Blocks, module: str) -> keras.Keras
     name, block = f"inception_{module}", FREEZE_IDS.get(module)
     one, reduce_3, three, reduce_5, five, projection = INCEPTIONS[module]
 
-    def conv(x, filters, kernel, part):
+    def conv(x: keras.KerasTensor, filters: int, kernel: int, part: str) -> keras.KerasTensor:
         part = f"{name}_{part}"
         return _conv(x, blocks, filters, kernel, name=part, bn=f"{part}_bn", block=block)
 
@@ -74,7 +74,17 @@ def _inception(x: keras.KerasTensor, blocks: Blocks, module: str) -> keras.Keras
     return keras.layers.Concatenate(name=f"{name}_output")(branches)
 
 
-def _conv(x, blocks, filters, kernel, *, name, bn, block, strides=1):
+def _conv(
+    x: keras.KerasTensor,
+    blocks: Blocks,
+    filters: int,
+    kernel: int,
+    *,
+    name: str,
+    bn: str,
+    block: int | None,
+    strides: int = 1,
+) -> keras.KerasTensor:
     return blocks.conv_bn(
         x,
         filters,

@@ -1,11 +1,18 @@
 """MobileNet V1, cut before its last two blocks; Howard et al. 2017,
 https://arxiv.org/abs/1704.04861."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from __future__ import annotations
 
-from frcnn_core import Backbone, hookimpl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from frcnn_core import Backbone, ImportPlan, hookimpl
 from frcnn_core.errors import ModelFileError
+
+if TYPE_CHECKING:
+    import keras
+
+    from frcnn_core.detector import Blocks
 
 
 class MobileNetV1(Backbone):
@@ -27,17 +34,17 @@ class MobileNetV1(Backbone):
             metadata={"help": "Cut activations off at 6, as public weights were trained."},
         )
 
-    def features(self, images, blocks):
+    def features(self, images: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
         from frcnn_mobilenet_v1 import network
 
         return network.features(images, blocks)
 
-    def head(self, rois, blocks):
+    def head(self, rois: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
         from frcnn_mobilenet_v1 import network
 
         return network.head(rois, blocks)
 
-    def import_plan(self, variant, library):
+    def import_plan(self, variant: str, library: str) -> ImportPlan:
         from frcnn_mobilenet_v1 import weights
 
         if library == "keras":
@@ -48,5 +55,5 @@ class MobileNetV1(Backbone):
 
 
 @hookimpl
-def frcnn_register_backbones():
+def frcnn_register_backbones() -> list[Backbone]:
     return [MobileNetV1()]

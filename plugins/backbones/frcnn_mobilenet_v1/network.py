@@ -53,7 +53,15 @@ def head(rois: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
     return keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
 
 
-def _separable(x, blocks, filters, *, index, block, strides):
+def _separable(
+    x: keras.KerasTensor,
+    blocks: Blocks,
+    filters: int,
+    *,
+    index: int,
+    block: int | None,
+    strides: int,
+) -> keras.KerasTensor:
     """One filter for each channel, then a mix of the channels."""
     x = blocks.depthwise(
         x,

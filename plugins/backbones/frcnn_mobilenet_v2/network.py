@@ -66,7 +66,16 @@ def head(rois: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
     return keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
 
 
-def _bottleneck(x, blocks, expansion, filters, strides, *, index, block):
+def _bottleneck(
+    x: keras.KerasTensor,
+    blocks: Blocks,
+    expansion: int,
+    filters: int,
+    strides: int,
+    *,
+    index: int,
+    block: int | None,
+) -> keras.KerasTensor:
     """Expand, filter each channel, project without an activation; around it an identity."""
     name, inputs, channels = prefix(index), x, x.shape[-1]
     if expansion != 1:

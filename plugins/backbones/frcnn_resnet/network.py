@@ -7,6 +7,8 @@ bottlenecks is the 1x1 (the paper's layout, not torchvision's).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
 from frcnn_core.detector import Blocks
@@ -43,6 +45,7 @@ def head(rois: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
 
 def _stage(x: keras.KerasTensor, blocks: Blocks, stage: int, *, strides: int) -> keras.KerasTensor:
     width = 64 * 2 ** (stage - 1)
+    convolutions: Sequence[tuple[int, int]]
     if blocks.config.variant in BOTTLENECKS:
         convolutions = ((1, width), (3, width), (1, 4 * width))
     else:
@@ -60,7 +63,16 @@ def _stage(x: keras.KerasTensor, blocks: Blocks, stage: int, *, strides: int) ->
     return x
 
 
-def _unit(x, blocks, convolutions, *, name, block, strides, project):
+def _unit(
+    x: keras.KerasTensor,
+    blocks: Blocks,
+    convolutions: Sequence[tuple[int, int]],
+    *,
+    name: str,
+    block: int,
+    strides: int,
+    project: bool,
+) -> keras.KerasTensor:
     """Convolutions ((kernel, filters), ...) and the shortcut around them."""
     shortcut, last = x, len(convolutions)
     for j, (kernel, filters) in enumerate(convolutions, start=1):

@@ -3,7 +3,16 @@
 Source: Simonyan and Zisserman 2014, https://arxiv.org/abs/1409.1556.
 """
 
-from frcnn_core import Backbone, hookimpl
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from frcnn_core import Backbone, ImportPlan, hookimpl
+
+if TYPE_CHECKING:
+    import keras
+
+    from frcnn_core.detector import Blocks
 
 
 class VGG(Backbone):
@@ -13,17 +22,17 @@ class VGG(Backbone):
     freeze_ids = range(1, 6)
     honours = frozenset({"use_pooling", "dropout_rate"})
 
-    def features(self, images, blocks):
+    def features(self, images: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
         from frcnn_vgg import network
 
         return network.features(images, blocks)
 
-    def head(self, rois, blocks):
+    def head(self, rois: keras.KerasTensor, blocks: Blocks) -> keras.KerasTensor:
         from frcnn_vgg import network
 
         return network.head(rois, blocks)
 
-    def import_plan(self, variant, library):
+    def import_plan(self, variant: str, library: str) -> ImportPlan:
         from frcnn_vgg import weights
 
         if library not in weights.PLANS:
@@ -32,5 +41,5 @@ class VGG(Backbone):
 
 
 @hookimpl
-def frcnn_register_backbones():
+def frcnn_register_backbones() -> list[Backbone]:
     return [VGG()]

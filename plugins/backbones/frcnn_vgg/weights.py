@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -57,7 +57,7 @@ def torchvision_plan(variant: str, *, normalized: bool) -> ImportPlan:
     )
 
 
-PLANS = {
+PLANS: dict[str, Callable[[str], ImportPlan]] = {
     "keras": keras_plan,
     "torchvision": partial(torchvision_plan, normalized=True),
     "torchvision_plain": partial(torchvision_plan, normalized=False),

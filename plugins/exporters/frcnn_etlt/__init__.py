@@ -1,7 +1,19 @@
 """ONNX that a key protects, in the container that TLT's documentation describes."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from frcnn_core import Exporter, hookimpl
 from frcnn_etlt.options import EtltOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from frcnn_core.detector import DetectionSettings
+    from frcnn_core.model_files import Model
+    from frcnn_core.plugin import CalibrationImages, Runtime
 
 
 class Etlt(Exporter):
@@ -11,7 +23,15 @@ class Etlt(Exporter):
     requires = ("tf2onnx", "onnx", "onnxruntime")
     Options = EtltOptions
 
-    def export(self, model, output, *, settings, options, images=None):
+    def export(
+        self,
+        model: Model,
+        output: Path,
+        *,
+        settings: DetectionSettings,
+        options: EtltOptions,
+        images: CalibrationImages | None = None,
+    ) -> list[Path]:
         from functools import partial
 
         from frcnn_etlt import container
@@ -20,12 +40,12 @@ class Etlt(Exporter):
         encode = partial(container.pack, key=options.key)
         return files.write(model, output, settings, options, images, encode=encode)
 
-    def writes(self, output, options):
+    def writes(self, output: Path, options: EtltOptions) -> Sequence[Path]:
         from frcnn_onnx import Onnx
 
         return Onnx().writes(output, options)
 
-    def load(self, path, *, key=""):
+    def load(self, path: Path, *, key: str = "") -> Runtime:
         from frcnn_etlt import container
         from frcnn_onnx import session
 
@@ -33,5 +53,5 @@ class Etlt(Exporter):
 
 
 @hookimpl
-def frcnn_register_exporters():
+def frcnn_register_exporters() -> list[Exporter]:
     return [Etlt()]

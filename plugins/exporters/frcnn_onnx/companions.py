@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from frcnn_onnx.options import OnnxOptions
 
+def of(output: Path, options: Any) -> list[Path]:
+    """Paths of all files and folders but ``output`` itself.
 
-def of(output: Path, options: OnnxOptions) -> list[Path]:
-    """Paths of all files and folders but ``output`` itself."""
+    Args:
+        options: ``OnnxOptions``, or those of another exporter with the same names.
+    """
     paths: list[Path] = []
     if options.data_type == "int8":
         from frcnn_onnx import int8

@@ -10,9 +10,9 @@ Sources: TLT's documentation, "Integrating a FasterRCNN Model"; DeepStream's, "G
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from frcnn_core.data import Preprocessing
 from frcnn_core.files import require_free, write_whole
@@ -84,7 +84,7 @@ def _whole(
     model: Model,
     settings: DetectionSettings,
     output: Path,
-    options: Int8Options,
+    options: Any,
     outputs: Sequence[str],
 ) -> str:
     preprocessing = model.preprocessing
@@ -193,7 +193,7 @@ def _key(options: Int8Options) -> str:
     return getattr(options, "key", "")
 
 
-def _lines(fields: dict[str, object]) -> str:
+def _lines(fields: Mapping[str, object]) -> str:
     return "".join(f"{name}={value}\n" for name, value in fields.items())
 
 

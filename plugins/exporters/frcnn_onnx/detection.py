@@ -16,7 +16,9 @@ Shape letters are those of ``frcnn_core.structures``; k is the number of boxes b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,12 +69,13 @@ def proposals(
     y1, x1, y2, x2 = boxes.split(4, axis=-1)
     usable = (y2 - y1 > MIN_SIDE) & (x2 - x1 > MIN_SIDE)
     scores = graph.add("Where", usable.reshape(0, -1), scores, -1.0)
-    num_boxes: Tensor | int = settings.rpn_pre_nms_top_n
+    most = settings.rpn_pre_nms_top_n
+    num_boxes: Tensor | int
     if isinstance(grid, Tensor):
         count = graph.add("Shape", grid, start=0, end=1)
-        num_boxes = graph.add("Min", count, np.array([num_boxes], np.int64))
+        num_boxes = graph.add("Min", count, np.array([most], np.int64))
     else:
-        num_boxes = min(num_boxes, len(grid))
+        num_boxes = min(most, len(grid))
     scores, order = _best(scores, num_boxes)  # (B, k)
     boxes = _rows(boxes, order)
     kept = _suppress(
@@ -109,6 +112,8 @@ def crops(
         side: S.
     """
     is_dynamic = isinstance(size, Tensor)
+    last_pixel: Any
+    last_cell: Any
     last_pixel, last_cell = (twice(pair) - 1.0 for pair in (size, cells))
     if is_dynamic:
         corners = graph.add("Min", rois / last_pixel, np.float32(1.0 - 1e-6)) * last_cell
@@ -139,7 +144,7 @@ def crops(
         return crops
     # A RoI may end at the image's border, beyond the middle of the last cell. There is nothing
     # there, where RoiAlign goes on with the last cell.
-    along = np.linspace(0, 1, side, dtype=np.float32) if side > 1 else np.float32([0.5])
+    along = np.linspace(0, 1, side, dtype=np.float32) if side > 1 else np.array([0.5], np.float32)
     rows = y1 + (y2 - y1) * along > last_cell[0]  # (B*P, S)
     columns = x1 + (x2 - x1) * along > last_cell[1]
     beyond = graph.add("Or", rows.unsqueeze(1, 3), columns.unsqueeze(1, 2))  # (B*P, 1, S, S)
@@ -258,12 +263,13 @@ def _decode(deltas: Tensor, anchors: Tensor | np.ndarray) -> Tensor:
     """Boxes of deltas (..., 4) from anchors (..., 4), which broadcast; as ``boxes.decode``."""
     graph = deltas.graph
     dx, dy, dw, dh = deltas.split(4, axis=-1)
+    sides: Sequence[Any]
     if isinstance(anchors, Tensor):
-        y1, x1, y2, x2 = anchors.split(4, axis=-1)
-        height, width, y, x = y2 - y1, x2 - x1, (y1 + y2) * 0.5, (x1 + x2) * 0.5
+        sides = anchors.split(4, axis=-1)
     else:
-        y1, x1, y2, x2 = np.split(anchors, 4, axis=-1)
-        height, width, y, x = y2 - y1, x2 - x1, 0.5 * (y1 + y2), 0.5 * (x1 + x2)
+        sides = np.split(anchors, 4, axis=-1)
+    y1, x1, y2, x2 = sides
+    height, width, y, x = y2 - y1, x2 - x1, (y1 + y2) * 0.5, (x1 + x2) * 0.5
     y, x = dy * height + y, dx * width + x
     most = np.float32(MAX_LOG_SCALE)
     half_height = graph.add("Exp", graph.add("Min", dh, most)) * height * 0.5

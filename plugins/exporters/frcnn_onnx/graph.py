@@ -80,7 +80,12 @@ class Graph:
         return Tensor(self, name)
 
     def add(
-        self, op: str, *inputs: Any, results: list[str] | None = None, num_results: int = 1, **given
+        self,
+        op: str,
+        *inputs: Any,
+        results: list[str] | None = None,
+        num_results: int = 1,
+        **given: Any,
     ) -> Any:
         """A node's output tensor, or a tuple of them if it has several.
 

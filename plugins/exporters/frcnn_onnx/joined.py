@@ -50,6 +50,7 @@ def join(
     num_rois = min(settings.rpn_nms_max_boxes, settings.rpn_pre_nms_top_n)
     size: Tensor | np.ndarray
     cells: Tensor | np.ndarray
+    grid: Tensor | np.ndarray
     if preprocessing.is_dynamic:
         size, cells = (
             graph.add("Shape", tensor, start=2, end=4).cast(np.float32) for tensor in (images, maps)
@@ -57,7 +58,7 @@ def join(
         grid = detection.anchor_grid(maps, model.detector.anchors)
     else:
         _, h, w, _ = model.detector.features.compute_output_shape((1, *preprocessing.shape))
-        size, cells = np.float32([height, width]), np.float32([h, w])
+        size, cells = np.array([height, width], np.float32), np.array([h, w], np.float32)
         grid = model.detector.anchors.over(h, w).numpy()
         num_rois = min(num_rois, len(grid))
     limits: Tensor | np.ndarray = detection.twice(size)

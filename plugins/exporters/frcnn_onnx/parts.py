@@ -14,6 +14,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -85,7 +86,7 @@ def _convert(
     images = tf.TensorSpec(shape, tf.float32, name=IMAGES)
     weights = _Weights({id(layer): path for path, layer in graphs.leaves(part, name)})
 
-    def run(images: tf.Tensor, *kernels: tf.Tensor):
+    def run(images: tf.Tensor, *kernels: tf.Tensor) -> Any:
         given = weights.given(kernels) if kernels else weights.collect
         return folding.run(
             part, images, training=False, instead={FakeQuantize: mark}, weights=given
@@ -146,7 +147,9 @@ class _Weights:
             for name, kernel, _ in self._found.values()
         ]
 
-    def collect(self, layer, norm):
+    def collect(
+        self, layer: keras.Layer, norm: keras.Layer | None
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """For ``folding.run``: what it would take itself, which is remembered."""
         with tf.init_scope():
             kernel, bias = folding.weights_of(layer, norm)
@@ -162,7 +165,9 @@ class _Weights:
         """For ``folding.run``: the inputs ``kernels``, and biases as constants."""
         by_layer = dict(zip(self._found, kernels, strict=True))
 
-        def weights(layer, norm):
+        def weights(
+            layer: keras.Layer, norm: keras.Layer | None
+        ) -> tuple[tf.Tensor, tf.Tensor | None]:
             key = id(layer), id(norm)
             bias = self._found[key][2]
             return by_layer[key], None if bias is None else tf.constant(bias)
@@ -170,7 +175,7 @@ class _Weights:
         return weights
 
 
-def _onnx(function, opset: int) -> onnx.GraphProto:
+def _onnx(function: Any, opset: int) -> onnx.GraphProto:
     """A concrete function in ONNX; its first input and its outputs are channels first.
 
     These are the steps of ``tf2onnx.convert.from_function``, which would freeze its other inputs.
@@ -210,9 +215,9 @@ def _put_back(graph: onnx.GraphProto, weights: Mapping[str, np.ndarray]) -> dict
             remaining.append(node)
             continue
         results = ReferenceEvaluator(node).run(None, {name: values[name] for name in node.input})
-        values |= zip(node.output, results, strict=True)
-        if read := [kernels[name] for name in node.input if name in kernels]:
-            kernels |= dict.fromkeys(node.output, read[0])
+        values |= zip(node.output, cast("list[np.ndarray]", results), strict=True)
+        if sources := [kernels[name] for name in node.input if name in kernels]:
+            kernels |= dict.fromkeys(node.output, sources[0])
     del graph.node[:], graph.initializer[:]
     graph.node.extend(remaining)
     read = {name for node in remaining for name in node.input}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -81,13 +82,13 @@ def detach(proto: onnx.ModelProto) -> onnx.ModelProto:
     constants = [tensor for tensor in graph.initializer if not _is_added(tensor.name)]
     inputs = [info for info in graph.value_info if info.name in (IMAGES, SIZES)]
     others = [info for info in graph.value_info if info.name not in (IMAGES, SIZES)]
-    for field, values in (
+    fields: tuple[tuple[Any, list[Any]], ...] = (
         (graph.node, nodes),
         (graph.initializer, constants),
         (graph.input, inputs),
         (graph.value_info, others),
-    ):
-        values = list(values)
+    )
+    for field, values in fields:
         del field[:]
         field.extend(values)
     _say(made, embedded=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -38,12 +39,12 @@ def runtime(
 
     def run(images: np.ndarray, sizes: np.ndarray) -> Detections:
         if is_dynamic:
-            height, width = canvas(sizes[0])
+            height, width = canvas(sizes[0]).numpy()
             images = images[:, :, :height, :width]
         given = {IMAGES: np.ascontiguousarray(images)} | ({SIZES: sizes} if takes_sizes else {})
         return cut(detections(answer(given), size=images.shape[2:]), sizes)
 
-    def detect(images, sizes) -> Detections:
+    def detect(images: Any, sizes: Any) -> Detections:
         channels_first = np.transpose(np.asarray(images, np.float32), (0, 3, 1, 2))
         sizes = np.asarray(sizes, np.float32)
         return in_batches(run, channels_first, sizes, least=least, most=most)
@@ -81,7 +82,8 @@ def in_batches(
         missing = max(least - len(part), 0)
         answer = run(_filled(part, missing), _filled(limits, missing))
         found.append([field[: len(part)] for field in answer[:-1]])
-    return Detections(*(np.concatenate(fields) for fields in zip(*found, strict=True)), None)
+    boxes, scores, classes, counts = (np.concatenate(fields) for fields in zip(*found, strict=True))
+    return Detections(boxes, scores, classes, counts, None)
 
 
 def _filled(array: np.ndarray, missing: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from frcnn_core.files import require_free, whole
 MAX_BATCH_SIZE = 16
 """Images that Triton puts together at most; TLT's ``--max_batch_size``."""
 
-_TYPES = {
+_TYPES: dict[int, str] = {
     TensorProto.FLOAT: "TYPE_FP32",
     TensorProto.INT32: "TYPE_INT32",
     TensorProto.INT64: "TYPE_INT64",

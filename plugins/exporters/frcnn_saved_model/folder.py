@@ -27,6 +27,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -43,7 +44,7 @@ DESCRIPTION = "frcnn.json"
 
 def write(model: Model, output: Path, settings: DetectionSettings) -> list[Path]:
     """Write ``model`` to the folder ``output``; ``settings`` are fixed in it."""
-    module = tf.Module()
+    module: Any = tf.Module()
     module.variables_of_parts = [
         variable.value for part in model.detector.parts.values() for variable in part.variables
     ]
@@ -131,7 +132,9 @@ def _on_pixels(model: Model, settings: DetectionSettings) -> Callable:
     )
 
     def pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = tf.map_fn(preprocessing.fit, images, fn_output_signature=fitted)
+        inputs: Resampled = tf.map_fn(  # type: ignore[type-var]  # a tuple of tensors is none to it
+            preprocessing.fit, images, fn_output_signature=fitted
+        )
         found = model.detector.detect(preprocessing.normalize(inputs.image), inputs.size, settings)
         to_original = 1.0 / tf.tile(inputs.scale, [1, 2])[:, None, :]  # (B, 1, 4)
         return {

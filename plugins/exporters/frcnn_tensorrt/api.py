@@ -113,7 +113,7 @@ def _logger(package: ModuleType) -> Any:
         severity.VERBOSE: logging.DEBUG,
     }
 
-    class Logger(package.ILogger):
+    class Logger(package.ILogger):  # type: ignore[name-defined]  # whichever is here
         def __init__(self) -> None:
             package.ILogger.__init__(self)
             self.lists: list[list[str]] = []

@@ -29,7 +29,7 @@ def from_cache(package: ModuleType, cache: Path, batch_size: int) -> Any:
             "TRT-8600-EntropyCalibration2."
         )
 
-    class FromCache(package.IInt8EntropyCalibrator2):
+    class FromCache(package.IInt8EntropyCalibrator2):  # type: ignore[name-defined]  # whichever is here
         def __init__(self) -> None:
             package.IInt8EntropyCalibrator2.__init__(self)
 

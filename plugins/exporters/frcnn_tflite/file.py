@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from frcnn_onnx import metadata
 from frcnn_onnx.metadata import Metadata
 from frcnn_tflite import description
 from frcnn_tflite.half import with_half_kernels
-from frcnn_tflite.network import Network
+from frcnn_tflite.network import Network, Round
 from frcnn_tflite.options import TfliteOptions
 
 
@@ -36,10 +37,13 @@ def write(
     """
     ranges_file = options.cal_json_file if options.data_type == "int8" else None
     require_free([ranges_file] if ranges_file else [])
+    round: Round
+    ranges: Mapping[str, float] = {}
     if options.data_type == "int8":
         from frcnn_tflite import rounding
 
-        parts, round = rounding.choose(model, settings, options, images)
+        parts, chosen = rounding.choose(model, settings, options, images)
+        round, ranges = chosen, chosen.ranges
     else:
         parts, round = model.detector.parts, lambda layer, tensor: tensor
     network = Network(model, parts, settings, options, round)
@@ -49,7 +53,7 @@ def write(
     write_whole(output, content)
     if not ranges_file:
         return [output]
-    write_whole(ranges_file, json.dumps({"tensor_scales": round.ranges}, indent=2) + "\n")
+    write_whole(ranges_file, json.dumps({"tensor_scales": ranges}, indent=2) + "\n")
     return [output, ranges_file]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -34,7 +35,7 @@ def load(path: Path) -> Runtime:
     except (ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} cannot be run by LiteRT: {error}") from error
 
-    def detect(images, sizes) -> Detections:
+    def detect(images: Any, sizes: Any) -> Detections:
         images, sizes = np.asarray(images), np.asarray(sizes, np.float32)
         if described.embedded_preprocessing:
             images = described.preprocessing.pixels(images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import keras
 import tensorflow as tf
@@ -52,10 +53,10 @@ class Network(tf.Module):
             variable.value for part in parts.values() for variable in part.variables
         ]
         self._model, self._parts, self._settings = model, dict(parts), settings
-        self._instead = {FakeQuantize: round}
+        self._instead: dict[type, Callable[..., tf.Tensor]] = {FakeQuantize: round}
         self._embedded = options.embed_preprocessing
         height, width, channels = model.preprocessing.shape
-        self._size = height, width
+        self._size = cast("tuple[int, int]", (height, width))  # not dynamic
         _, *cells, _ = model.detector.features.compute_output_shape((1, *model.preprocessing.shape))
         self._anchors = model.detector.anchors.over(*cells).numpy()
         dtype = tf.uint8 if options.embed_preprocessing else tf.float32
@@ -101,5 +102,6 @@ class Network(tf.Module):
             "counts": found.count[None],
         }
 
-    def _run(self, part: str, inputs: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
+    def _run(self, part: str, inputs: tf.Tensor) -> Any:
+        """The output tensor, or a list of them if there are several."""
         return folding.run(self._parts[part], inputs, training=False, instead=self._instead)

@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 from keras.src.models.functional import Functional  # nothing else tells it from its subclasses
+from keras.src.ops.node import Node
 
 from frcnn_core.detector import DetectionSettings, graphs
 from frcnn_core.detector.quantized_layers import STEPS, FakeQuantize
@@ -193,7 +194,7 @@ def _is_nonnegative(layer: keras.Operation, inputs: Sequence[bool]) -> bool:
     return getattr(layer, "activation", None) in CUTTING_OFF
 
 
-def _group(tensor: keras.KerasTensor, makers: Mapping[int, object]) -> Iterator[str]:
+def _group(tensor: keras.KerasTensor, makers: Mapping[int, Node]) -> Iterator[str]:
     """Names of the layers from the one that makes a tensor back to a convolution or dense layer
     that runs as one with it."""
     node = makers.get(id(tensor))

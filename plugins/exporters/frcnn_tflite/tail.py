@@ -18,7 +18,7 @@ time.  Shape letters are otherwise those of ``frcnn_core.plugin.components``.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import tensorflow as tf
 
@@ -38,7 +38,7 @@ class Found(NamedTuple):
     """(D,) float32."""
     classes: tf.Tensor
     """(D,) int32."""
-    count: tf.Tensor
+    count: tf.Tensor  # type: ignore[assignment]  # as tuples have a method of that name
     """() int32."""
 
 
@@ -68,7 +68,9 @@ def propose(
     height, width = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     usable = (height > MIN_SIDE) & (width > MIN_SIDE)
     scores = tf.where(usable, _sigmoid(logits), NEVER)
-    scores, order = tf.math.top_k(scores, k=min(settings.rpn_pre_nms_top_n, anchors.shape[0]))
+    scores, order = tf.math.top_k(
+        scores, k=min(settings.rpn_pre_nms_top_n, cast("int", anchors.shape[0]))
+    )
     boxes, _ = _suppress(
         tf.gather(boxes, order),
         scores,
@@ -95,14 +97,14 @@ def crop_and_resize(
     Returns:
         (P, S, S, C).
     """
-    height, width, channels = features.shape
+    height, width, channels = cast("tuple[int, ...]", features.shape)
     limits = tf.constant([side - 1.0 for side in image_size] * 2)
     corners = rois / limits
     rows, row_shares = _samples(corners[:, 0], corners[:, 2], height, side)
     columns, column_shares = _samples(corners[:, 1], corners[:, 3], width, side)
     cells = tf.reshape(features, [height * width, channels])
     weighted = [
-        (row_share[:, :, None] * column_share[:, None, :])[..., None]
+        (row_share[:, :, None] * column_share[:, None, :])[:, :, :, None]
         * tf.gather(cells, row[:, :, None] * width + column[:, None, :])  # (P, S, S, C)
         for row, row_share in zip(rows, row_shares, strict=True)
         for column, column_share in zip(columns, column_shares, strict=True)
@@ -130,7 +132,8 @@ def detect(
         settings: of which those of the classifier are used.
         regression_scale: what deltas are divided by (``training_config.classifier_regr_std``).
     """
-    num_rois, num_classes = logits.shape[0], logits.shape[1] - 1
+    num_rois, num_logits = cast("tuple[int, ...]", logits.shape)
+    num_classes = num_logits - 1
     scores = _softmax(logits)[:, :-1]  # (P, K)
     # A padding row of the proposals is a detection of nothing.
     scores = tf.where(geometry.area(rois)[:, None] > 0.0, scores, 0.0)
@@ -151,7 +154,7 @@ def detect(
     ]
     candidates = tf.concat([boxes for boxes, _ in kept], axis=0)  # (K*min(D, P), 4)
     scores = tf.concat([scores for _, scores in kept], axis=0)
-    missing = max(0, most - scores.shape[0])
+    missing = max(0, most - cast("int", scores.shape[0]))
     candidates = tf.pad(candidates, [[0, missing], [0, 0]])
     scores, order = tf.math.top_k(tf.pad(scores, [[0, missing]], constant_values=NEVER), k=most)
     found = scores > 0.5 * NEVER

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -69,15 +70,20 @@ def build(model: Model, settings: DetectionSettings, options: TrtOnnxOptions) ->
     )
     graph = Graph("nms_inputs")
     (features,) = _include(graph, converted["features"], graph.tensor(IMAGES))
-    rpn = _include(graph, converted["rpn"], features)
-    renamed = {tensor.name: name for tensor, name in zip(rpn, RPN_OUTPUTS, strict=True)}
+    made = _include(graph, converted["rpn"], features)
+    renamed = {tensor.name: name for tensor, name in zip(made, RPN_OUTPUTS, strict=True)}
     rpn = [_rename(graph, old, name) for old, name in renamed.items()]
     scores = _node(graph, "Sigmoid", "rpn_out_class/Sigmoid", [rpn[0]], ["sigmoid_output"])
     rois = _proposals(graph, scores, rpn[1], model, settings)
     crops = _crops(graph, features, rois, detector.head.inputs[0].shape[1:])
     logits, deltas = _include(graph, converted["head"], crops)
     _detections(graph, logits, deltas, rois, model, settings, options)
-    return Built(_model(graph, model, settings, options, [channels, height, width]), renamed)
+    return Built(
+        _model(
+            graph, model, settings, options, [channels, cast("int", height), cast("int", width)]
+        ),
+        renamed,
+    )
 
 
 def _proposals(
@@ -185,7 +191,7 @@ def _include(graph: Graph, part: parts.Part, reads: Tensor) -> tuple[Tensor, ...
 
 
 def _node(
-    graph: Graph, op: str, name: str, inputs: list[Tensor], outputs: list[str], **given
+    graph: Graph, op: str, name: str, inputs: list[Tensor], outputs: list[str], **given: Any
 ) -> Tensor:
     """The first output of a node with a name of its own."""
     graph.add(op, *inputs, results=outputs, **given)

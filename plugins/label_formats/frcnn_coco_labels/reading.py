@@ -92,7 +92,7 @@ class CocoFile(LabelSet):
             problems.append(f"bbox is {box!r}, but must be four numbers: x, y, width, height.")
         if annotation.iscrowd not in (0, 1):
             problems.append(f"iscrowd is {annotation.iscrowd!r}, but must be 0 or 1.")
-        if problems:
+        if name is None or problems:
             raise DataError("\n".join(problems))
         x, y, width, height = map(float, box)
         return Object(
@@ -289,9 +289,9 @@ def _key(value: Any) -> Any:
 
 def _size(entry: dict[str, Any]) -> tuple[int, int] | None:
     """Height and width; None where they are not there or not larger than 0."""
-    sides = entry.get("height"), entry.get("width")
-    if all(_is_number(side) and side >= 1 for side in sides):
-        return int(sides[0]), int(sides[1])
+    height, width = entry.get("height", 0), entry.get("width", 0)
+    if all(_is_number(side) and side >= 1 for side in (height, width)):
+        return int(height), int(width)
     return None
 
 

@@ -1,8 +1,17 @@
 """Pascal VOC labels: an XML file for each image."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from frcnn_core import LabelFormat, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from frcnn_core.data import LabelledImage, LabelSet
 
 
 class VocLabels(LabelFormat):
@@ -24,22 +33,22 @@ class VocLabels(LabelFormat):
             metadata={"help": "Pixels count from 1, as in the data sets of PASCAL itself."},
         )
 
-    def open(self, labels, options):
+    def open(self, labels: Path, options: Options) -> LabelSet:
         from frcnn_voc_labels.reading import VocFiles
 
         return VocFiles(labels, one_based=options.one_based)
 
-    def write(self, images, output, options):
+    def write(self, images: Iterable[LabelledImage], output: Path, options: Options) -> list[Path]:
         from frcnn_voc_labels.writing import write
 
         return write(images, output, one_based=options.one_based)
 
-    def recognises(self, labels):
+    def recognises(self, labels: Path) -> bool:
         from frcnn_core.data.label_files import sample
 
         return any("<annotation" in text for text in sample(labels, ".xml"))
 
 
 @hookimpl
-def frcnn_register_label_formats():
+def frcnn_register_label_formats() -> list[LabelFormat]:
     return [VocLabels()]

@@ -1,8 +1,17 @@
 """YOLO labels: a text file for each image, boxes in fractions of it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from frcnn_core import LabelFormat, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from frcnn_core.data import LabelledImage, LabelSet
 
 
 class YoloLabels(LabelFormat):
@@ -26,7 +35,7 @@ class YoloLabels(LabelFormat):
             },
         )
 
-    def open(self, labels, options):
+    def open(self, labels: Path, options: Options) -> LabelSet:
         from frcnn_yolo_labels import classes
         from frcnn_yolo_labels.reading import YoloFiles
 
@@ -34,13 +43,13 @@ class YoloLabels(LabelFormat):
             labels, classes.given(options.classes) if options.classes else classes.beside(labels)
         )
 
-    def write(self, images, output, options):
+    def write(self, images: Iterable[LabelledImage], output: Path, options: Options) -> list[Path]:
         from frcnn_yolo_labels import classes
         from frcnn_yolo_labels.writing import write
 
         return write(images, output, classes.given(options.classes) if options.classes else None)
 
-    def recognises(self, labels):
+    def recognises(self, labels: Path) -> bool:
         from frcnn_core.data.label_files import sample
         from frcnn_yolo_labels.reading import OTHERS, looks_like
 
@@ -48,5 +57,5 @@ class YoloLabels(LabelFormat):
 
 
 @hookimpl
-def frcnn_register_label_formats():
+def frcnn_register_label_formats() -> list[LabelFormat]:
     return [YoloLabels()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ class VocTable(Accumulator):
         scores = scores[order]
         classes = np.concatenate(self._classes)[order]
         outcomes = np.concatenate(self._outcomes, axis=1)[:, order]
-        tables = [
+        tables: list[dict[str, Any]] = [
             {
                 "iou_threshold": threshold,
                 "mAP": None,
@@ -136,7 +136,7 @@ class VocTable(Accumulator):
         return "\n".join(lines)
 
 
-def _mean(values) -> float | None:
+def _mean(values: Iterable[float | None]) -> float | None:
     """Mean of those that are defined, None if none is."""
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -62,7 +63,7 @@ def calibrate(
         if options.range_finder == "minmax" or end == 0:
             ranges[path] = end
             continue
-        histogram = sum(histograms[name] for name in several)
+        histogram = np.sum([histograms[name] for name in several], axis=0)
         if options.range_finder == "percentile":
             ranges[path] = range_finders.percentile(histogram, end, options.percentile)
         else:
@@ -86,7 +87,7 @@ def feeds(proto: onnx.ModelProto, images: CalibrationImages) -> Iterator[dict[st
             some = np.concatenate([some, np.repeat(some[-1:], size - len(some), axis=0)])
             given = {first.name: some}
             for tensor in others:  # image_sizes: no part of an image is padding
-                given[tensor.name] = np.tile(np.float32(some.shape[2:]), (size, 1))
+                given[tensor.name] = np.tile(np.array(some.shape[2:], np.float32), (size, 1))
             yield given
 
 
@@ -110,7 +111,7 @@ def _largest(
             helper.make_node("ReduceMax", [f"largest/{i}/abs"], [f"largest/{i}"], keepdims=0)
         )
     reduced = _observing(proto, nodes, [], TensorProto.FLOAT)
-    running, largest, outputs = session(reduced), np.zeros(len(names), np.float32), []
+    running, largest, outputs = session(reduced), np.zeros(len(names), np.float32), np.zeros(0)
     for given in feeds(proto, images):
         outputs = np.stack(running.run([f"largest/{i}" for i in range(len(names))], given))
         if not np.isfinite(outputs).all():
@@ -141,7 +142,7 @@ def _histograms(
     nodes, constants = (
         [],
         [
-            numpy_helper.from_array(np.float32(BINS - 1), "histogram/last"),
+            numpy_helper.from_array(np.array(BINS - 1, np.float32), "histogram/last"),
             numpy_helper.from_array(np.array([-1], np.int64), "histogram/flat"),
             numpy_helper.from_array(np.array([1], np.int32), "histogram/one"),
             numpy_helper.from_array(np.zeros(BINS, np.int32), "histogram/none"),
@@ -150,9 +151,9 @@ def _histograms(
     for i, name in enumerate(names):
         at = f"histogram/{i}"
         constants.append(
-            numpy_helper.from_array(np.float32(BINS / ends[name]), f"{at}/bins_per_unit")
+            numpy_helper.from_array(np.array(BINS / ends[name], np.float32), f"{at}/bins_per_unit")
         )
-        for op, inputs, output, given in (
+        steps: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
             ("Abs", [name], "abs", {}),
             ("Mul", [f"{at}/abs", f"{at}/bins_per_unit"], "place", {}),
             ("Min", [f"{at}/place", "histogram/last"], "within", {}),
@@ -160,8 +161,9 @@ def _histograms(
             ("Reshape", [f"{at}/bin", "histogram/flat"], "bins", {}),
             ("Shape", [f"{at}/bins"], "count", {}),
             ("Expand", ["histogram/one", f"{at}/count"], "ones", {}),
-        ):
-            nodes.append(helper.make_node(op, inputs, [f"{at}/{output}"], **given))
+        )
+        for op, inputs, output, attributes in steps:
+            nodes.append(helper.make_node(op, inputs, [f"{at}/{output}"], **attributes))
         inputs = ["histogram/none", f"{at}/bins", f"{at}/ones"]
         nodes.append(helper.make_node("ScatterElements", inputs, [at], reduction="add", axis=0))
     running = session(_observing(proto, nodes, constants, TensorProto.INT32))

@@ -64,7 +64,8 @@ def layer_costs(path: Path, images: CalibrationImages) -> list[LayerCost]:
     predictions = _predictions(proto.graph)
     running = session(_switched(proto, layers, predictions))
 
-    started, errors = time.monotonic(), []
+    started = time.monotonic()
+    errors: list[list[float]] = []
     for given in islice(feeds(proto, images), NUM_IMAGES):
         if errors and time.monotonic() - started > SECONDS:
             break
@@ -164,7 +165,7 @@ def _switched(
     for node in graph.node:
         fresh = onnx.NodeProto()
         fresh.CopyFrom(node)
-        condition = conditions.get(wiring.layer_of(node))
+        own = conditions.get(wiring.layer_of(node))
         for i, tensor in enumerate(node.input):
             if not wiring.part_of(node) and tensor in inputs:
                 fresh.input[i] = inputs[tensor]
@@ -172,9 +173,9 @@ def _switched(
             fresh.input[i] = bare = unrounded(tensor)
             nodes += unrounded.take_new()
             # A pair rounds what is not rounded yet, so only one layer's inputs are.
-            if condition and bare != tensor and insertion.reads_pair(node, wires):
-                fresh.input[i] = f"{condition}/{tensor}"
-                nodes.append(helper.make_node("Where", [condition, tensor, bare], [fresh.input[i]]))
+            if own and bare != tensor and insertion.reads_pair(node, wires):
+                fresh.input[i] = f"{own}/{tensor}"
+                nodes.append(helper.make_node("Where", [own, tensor, bare], [fresh.input[i]]))
         nodes.append(fresh)
     for i, name in enumerate(predictions):
         bare = unrounded(name)

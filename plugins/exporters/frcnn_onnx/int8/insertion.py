@@ -151,9 +151,11 @@ def _round_after_concatenations(graph: onnx.GraphProto) -> None:
         node.input[:] = [names.get(tensor, tensor) for tensor in node.input]
         nodes.append(node)
         scales = {_scale(tensor, wires) for tensor in node.input}
-        if node.op_type == "Concat" and len(scales) == 1 and None not in scales:
-            node.input[:] = [source(tensor, wires) for tensor in node.input]
-            pair = _pair(node.output[0], scales.pop())
+        scale = scales.pop() if len(scales) == 1 else None
+        if node.op_type == "Concat" and scale is not None:
+            # What has a scale has a source.
+            node.input[:] = [source(tensor, wires) or "" for tensor in node.input]
+            pair = _pair(node.output[0], scale)
             nodes += pair
             names[node.output[0]] = pair[1].output[0]
     wiring.replace_nodes(graph, nodes)

@@ -81,9 +81,9 @@ def tensor_ranges(
             found[pair.tensor] = max(found.get(pair.tensor, 0.0), ranges[pair.path])
     result: dict[str, float] = {}
     bare = stripped(marked).graph
-    for tensor in bare.input:
-        if tensor.name in found:
-            result[tensor.name] = found[tensor.name]
+    for given in bare.input:
+        if given.name in found:
+            result[given.name] = found[given.name]
     for node in bare.node:
         for tensor in node.output:
             if tensor in found:
