@@ -10,8 +10,9 @@ and begin anywhere, and of a record no more than a few numbers are in memory.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,6 @@ from frcnn_core.structures import Batch
 _as_written = tf.autograph.experimental.do_not_convert
 """For functions of tf.data, whose choices are ``tf.cond``s: to look in them and in all they call
 for Python's would take longer than to build them."""
-
-Objects = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-"""Boxes (G, 4), classes (G,) and difficult (G,) of an image."""
 
 
 def training_batches(
@@ -172,8 +170,17 @@ def _batches(
     of_file = np.searchsorted(starts, numbers, side="right") - 1
     offset = np.concatenate([np.zeros(0, np.int64), *offsets])[numbers]
 
+    reading = _Reading(
+        tuple(class_map.mapping.items()),
+        preprocessing,
+        augmentation,
+        max_objects=max_objects,
+        min_box_size=min_box_size,
+        crowds_are_difficult=crowds_are_difficult,
+    )
+
     def found(first: int) -> tf.data.Dataset:
-        """Of (place, path, record), from a batch on."""
+        """Of (place, folder, extension, record), from a batch on."""
         columns = (places, of_file, offset)
         where = tuple(column[first * batch_size :].astype(np.int64) for column in columns)
         return untuned(tf.data.Dataset.from_tensor_slices(where).flat_map(read))
@@ -192,52 +199,13 @@ def _batches(
         rest = tf.data.experimental.from_variant(variant, tf.TensorSpec((), tf.string))
         return rest.take(1).map(_as_written(lambda record: (place, folder, extension, record)))
 
-    @_as_written
-    def described(
-        place: tf.Tensor, folder: tf.Tensor, extension: tf.Tensor, record: tf.Tensor
-    ) -> tuple[tf.Tensor, records.ParsedRecord]:
-        labels = records.parse(record)
-        ending = tf.where(tf.equal(labels.extension, ""), extension, labels.extension)
-        return tf.strings.join([folder, "/", labels.frame_id, ending]), labels
-
-    @_as_written
-    def example(
-        left_out: Collection[str],
-        place: tf.Tensor,
-        folder: tf.Tensor,
-        extension: tf.Tensor,
-        record: tf.Tensor,
-    ) -> tuple[Batch, tf.Tensor]:
-        path, labels = described(place, folder, extension, record)
-        pixels, present = _decode(path, labels.size, preprocessing, left_out)
-        image, size, scale = preprocessing.resample(pixels)
-        boxes = tf.clip_by_value(labels.boxes * tf.tile(scale, [2]), 0.0, tf.tile(size, [2]))
-        difficult = labels.occlusion >= DIFFICULT_OCCLUSION
-        ids = class_map.ids(labels.class_names)
-        objects: Objects = (boxes, ids, difficult | labels.crowd)
-        kept = present & (ids >= 0) & _large_enough(boxes, min_box_size)
-        if not crowds_are_difficult:
-            kept &= ~labels.crowd
-        objects = _select(objects, kept)
-        if augmentation is not None:
-            seed: Any = tf.random.fold_in(seeds, place)  # type: ignore[arg-type]  # takes tensors too
-            image, *changed = augmentation.apply(image, *objects, seed)
-            objects = _select(changed, _large_enough(changed[0], min_box_size))
-        if max_objects is not None:
-            objects = _largest(objects, max_objects)
-        boxes, classes, difficult = _at_least_one_row(objects)
-        # Augmentation may have coloured it.
-        image = tf.cond(present, lambda: image, lambda: tf.zeros_like(image))
-        images = preprocessing.normalize(preprocessing.pad(image))
-        size, scale = tf.where(present, size, 0.0), tf.where(present, scale, 1.0)
-        return Batch(images, size, scale, boxes, classes, difficult, path), labels.size
-
     def build(first: int, left_out: Collection[str]) -> tf.data.Dataset:
         shapes = Batch(preprocessing.shape, (2,), (2,), (None, 4), (None,), (None,), ())
+        example = _traced(replace(reading, left_out=frozenset(left_out)))
         return (
             found(first)
             .map(
-                partial(example, left_out),
+                _as_written(lambda *record: example(*record, seeds)),
                 num_parallel_calls=PARALLEL_CALLS,
                 deterministic=True,
             )
@@ -250,7 +218,7 @@ def _batches(
         )
 
     def images(number: int) -> Iterator[tuple[str, Sequence[int]]]:
-        for path, labels in found(number).take(batch_size).map(described):
+        for path, labels in found(number).take(batch_size).map(_described):
             yield path.numpy().decode(), labels.size.numpy().tolist()
 
     return Batches(
@@ -261,6 +229,86 @@ def _batches(
         bad_images=BadImages() if bad_images is None else bad_images,
         num_fillers=num_fillers,
     )
+
+
+Objects = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+"""Boxes (G, 4), classes (G,) and difficult (G,) of an image."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What becomes of a record, in every epoch alike."""
+
+    mapping: tuple[tuple[str, str], ...]
+    """Of the class map."""
+    preprocessing: Preprocessing
+    augmentation: Augmentation | None
+    max_objects: int | None
+    min_box_size: tuple[float, float]
+    crowds_are_difficult: bool
+    left_out: frozenset[str] = frozenset()
+    """Paths of files that are known to be bad, and not read."""
+
+    def example(
+        self,
+        place: tf.Tensor,
+        folder: tf.Tensor,
+        extension: tf.Tensor,
+        record: tf.Tensor,
+        seeds: tf.Tensor,
+    ) -> tuple[Batch, tf.Tensor]:
+        """One image as a ``Batch`` without its first axis, and the size that its record states."""
+        preprocessing = self.preprocessing
+        path, labels = _described(place, folder, extension, record)
+        pixels, present = _decode(path, labels.size, preprocessing, self.left_out)
+        image, size, scale = preprocessing.resample(pixels)
+        boxes = tf.clip_by_value(labels.boxes * tf.tile(scale, [2]), 0.0, tf.tile(size, [2]))
+        difficult = labels.occlusion >= DIFFICULT_OCCLUSION
+        ids = ClassMap(dict(self.mapping)).ids(labels.class_names)
+        objects: Objects = (boxes, ids, difficult | labels.crowd)
+        kept = present & (ids >= 0) & _large_enough(boxes, self.min_box_size)
+        if not self.crowds_are_difficult:
+            kept &= ~labels.crowd
+        objects = _select(objects, kept)
+        if self.augmentation is not None:
+            seed: Any = tf.random.fold_in(seeds, place)  # type: ignore[arg-type]  # takes tensors too
+            image, *changed = self.augmentation.apply(image, *objects, seed)
+            objects = _select(changed, _large_enough(changed[0], self.min_box_size))
+        if self.max_objects is not None:
+            objects = _largest(objects, self.max_objects)
+        boxes, classes, difficult = _at_least_one_row(objects)
+        # Augmentation may have coloured it.
+        image = tf.cond(present, lambda: image, lambda: tf.zeros_like(image))
+        images = preprocessing.normalize(preprocessing.pad(image))
+        size, scale = tf.where(present, size, 0.0), tf.where(present, scale, 1.0)
+        return Batch(images, size, scale, boxes, classes, difficult, path), labels.size
+
+
+@lru_cache(maxsize=16)
+def _traced(reading: _Reading) -> Callable[..., tuple[Batch, tf.Tensor]]:
+    """``example`` as a function of TensorFlow's: to build it takes a second, and every epoch has a
+    data set of its own that calls it."""
+    return tf.function(
+        reading.example,
+        input_signature=[
+            tf.TensorSpec([], tf.int64, "place"),
+            tf.TensorSpec([], tf.string, "folder"),
+            tf.TensorSpec([], tf.string, "extension"),
+            tf.TensorSpec([], tf.string, "record"),
+            tf.TensorSpec([2], tf.int64, "seeds"),
+        ],
+        autograph=False,
+    )
+
+
+@_as_written
+def _described(
+    place: tf.Tensor, folder: tf.Tensor, extension: tf.Tensor, record: tf.Tensor
+) -> tuple[tf.Tensor, records.ParsedRecord]:
+    """The path of a record's image, and its labels."""
+    labels = records.parse(record)
+    ending = tf.where(tf.equal(labels.extension, ""), extension, labels.extension)
+    return tf.strings.join([folder, "/", labels.frame_id, ending]), labels
 
 
 def _decode(
@@ -288,7 +336,7 @@ def _decode(
 
     if not left_out:
         return decode()
-    known = tf.reduce_any(path == tf.constant(list(left_out)))
+    known = tf.reduce_any(path == tf.constant(sorted(left_out)))
     return tf.cond(known, lambda: (black(), tf.constant(False)), decode)
 
 
