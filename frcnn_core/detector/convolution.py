@@ -1,10 +1,11 @@
-"""Convolution whose filter gradient is fast on small maps, and biases that train in 16 bits."""
+"""Convolutions whose filter gradients are fast on small maps and right in 16 bits, and biases."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import keras
 import tensorflow as tf
 
 SMALL = 256
@@ -38,6 +39,66 @@ def conv2d(
     if not _is_small(images, kernel, **given) or _on_gpu():
         return tf.nn.conv2d(images, kernel, **given)
     return _by_taps(images, kernel)
+
+
+def depthwise_conv2d(
+    images: tf.Tensor,
+    kernel: tf.Tensor,
+    *,
+    strides: Sequence[int] = (1, 1),
+    padding: str = "SAME",
+    dilations: Sequence[int] = (1, 1),
+) -> tf.Tensor:
+    """Keras's depthwise convolution of (B, h, w, C), with a filter gradient right in bfloat16.
+
+    On a CPU without instructions for bfloat16 the library's adds bfloat16 numbers up in bfloat16:
+    over 100,000 cells it comes out at half of what it is.  Here it is a sum in float32.
+
+    Args:
+        images: (B, h, w, C).
+        kernel: (k, k, C, m), m filters for each channel.
+        padding: ``SAME`` or ``VALID``.
+    """
+
+    def by_keras(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        # It knows strides and dilations together, which TensorFlow mixes up.
+        return keras.ops.depthwise_conv(
+            images,
+            kernel,
+            strides=tuple(strides),
+            padding=padding.lower(),
+            data_format="channels_last",
+            dilation_rate=tuple(dilations),
+        )
+
+    if images.dtype != tf.bfloat16:
+        return by_keras(images, kernel)
+    if set(dilations) != {1}:  # the operations of the gradient have none
+        outputs = by_keras(tf.cast(images, tf.float32), tf.cast(kernel, tf.float32))
+        return tf.cast(outputs, tf.bfloat16)
+    given: dict[str, Any] = {"strides": [1, *strides, 1], "padding": padding}
+
+    @tf.custom_gradient
+    def convolve(
+        images: tf.Tensor, kernel: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+        def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            of_kernel = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+                input=tf.cast(images, tf.float32),
+                filter_sizes=tf.shape(kernel),
+                out_backprop=tf.cast(upstream, tf.float32),
+                **given,
+            )
+            return (
+                tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+                    input_sizes=tf.shape(images), filter=kernel, out_backprop=upstream, **given
+                ),
+                tf.cast(of_kernel, kernel.dtype),
+            )
+
+        return tf.nn.depthwise_conv2d(images, kernel, **given), gradients
+
+    return convolve(images, kernel)
 
 
 def add_bias(maps: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:

@@ -35,7 +35,7 @@ from keras.src.ops.node import Node
 
 from frcnn_core.detector import extents, graphs
 from frcnn_core.detector.canvases import Canvases, call, seen
-from frcnn_core.detector.convolution import add_bias, conv2d
+from frcnn_core.detector.convolution import add_bias, conv2d, depthwise_conv2d
 from frcnn_core.detector.extents import Extent
 from frcnn_core.detector.layers import BatchNormalization
 from frcnn_core.detector.quantized_layers import (
@@ -169,23 +169,14 @@ def _convolve(
     with tf.name_scope(layer.name):
         kernel, bias = (weights or weights_of)(layer, norm)
         inputs, kernel = tf.cast(inputs, dtype), tf.cast(kernel, dtype)
-        if _is_depthwise(layer):
-            outputs = keras.ops.depthwise_conv(
-                inputs,
-                kernel,
-                strides=layer.strides,
-                padding=layer.padding,
-                data_format=layer.data_format,
-                dilation_rate=layer.dilation_rate,
-            )
-        else:
-            outputs = conv2d(
-                inputs,
-                kernel,
-                strides=layer.strides,
-                padding=layer.padding.upper(),
-                dilations=layer.dilation_rate,
-            )
+        convolve = depthwise_conv2d if _is_depthwise(layer) else conv2d
+        outputs = convolve(
+            inputs,
+            kernel,
+            strides=layer.strides,
+            padding=layer.padding.upper(),
+            dilations=layer.dilation_rate,
+        )
         return _finished(layer, outputs, bias)
 
 
