@@ -1,14 +1,20 @@
 # make install   a virtual environment in .venv with frcnn and its development tools
-# make test      make check, and every test, file by file in two processes
+# make fast      the tests that take no time: a minute and a half
 # make check     lint, format check and types
+# make test      both, and all that trains, exports or builds; what CI runs
+# make conformance   every variant of every backbone, and every benchmark on something small
+# make costs     make test's tests, and a table of where their time and memory went
+# make coverage  the lines that no test runs
 # make horovod   Horovod for several processes; its wheel is built once, which takes minutes
-# make fast      the tests that neither train nor build anything large
 # make bench     training timed stage by stage and in processes, and inference (some 50 minutes)
 # make demo      draw street scenes, train on them, evaluate, detect, export
 
 VENV   := .venv
 PYTHON ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Compiled modules are kept, whatever the environment says: without, each worker compiles the tests
+# and the core anew, and each command of the tests the core.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first Python that TensorFlow has wheels for and that can make virtual environments
 # (Debian and Ubuntu ship the latter apart, as python3-venv).  PYTHON=... is tried first.
@@ -24,7 +30,7 @@ FRCNN := $(VENV)/bin/frcnn
 # most tests, so that the trainings come last and one of them keeps a single process busy.
 PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install horovod test check fast bench demo python
+.PHONY: install horovod test check fast conformance costs coverage bench demo python
 
 install: $(VENV)/installed
 
@@ -47,7 +53,7 @@ horovod: install
 test: check
 	@$(VENV)/bin/python .ci/horovod || printf '\n%s\n' \
 	  '*** No Horovod: the tests of several processes will be SKIPPED. See above. ***' '' >&2
-	$(PYTEST)
+	$(PYTEST) -m 'not conformance'
 
 check: install
 	$(VENV)/bin/ruff check .
@@ -55,7 +61,13 @@ check: install
 	$(VENV)/bin/mypy
 
 fast: install
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow and not conformance'
+
+conformance: install
+	$(PYTEST) -m conformance
+
+costs: install
+	PYTHONPATH=tests $(PYTEST) -p suite_costs -m 'not conformance'
 
 bench: install
 	$(VENV)/bin/python -m benchmarks

@@ -200,7 +200,7 @@ def formats(monkeypatch):
         found.exporters.add(Registered(exporter, exporter.name, "frcnn 0.1"))
     for entry in plugins.installed().backbones:
         found.backbones.add(entry)
-    monkeypatch.setattr(plugins, "installed", lambda: found)
+    monkeypatch.setattr("frcnn_core.plugin.installed", lambda: found)
 
 
 @pytest.fixture
