@@ -1,10 +1,11 @@
 """Every registered component passes the contract of its kind: it is tested by existing.
 
-Of a backbone's variants the first is tested with the fast tests and a second one with the slow
-ones.  The others have more or wider layers and no new kind of them.  They are drawn here, without
-weights; `frcnn plugins check NAME` tests them in full, in about a minute for the largest.
+Of a backbone's variants the smallest is tested by `make test`, and a second one by `make
+conformance`.  The others have more or wider layers and no new kind of them.  They are drawn here,
+without weights; `frcnn plugins check NAME` tests them in full, in about a minute for the largest.
 """
 
+from collections.abc import Iterator
 from itertools import chain
 
 import pytest
@@ -17,22 +18,27 @@ SECOND = {"resnet": "50"}
 
 
 def variants_of(backbone) -> tuple[str, ...]:
-    """The variants to test in full: one that is fast, and a slow one if there are several."""
+    """The variants to test in full: the smallest, and another if there are several."""
     first, rest = backbone.variants[:1], backbone.variants[1:]
     return first + ((SECOND.get(backbone.name, rest[0]),) if rest else ())
 
 
-def contract_of(kind: str, component) -> type:
+def contracts_of(kind: str, component) -> Iterator[type]:
     if kind != "backbone":
-        return suite(kind, component)
-    variants = variants_of(component)
-    return suite(kind, component, only_variants=variants, slow_variants=variants[1:])
+        yield suite(kind, component)
+        return
+    smallest, *others = variants_of(component) or ("",)
+    yield pytest.mark.slow(suite(kind, component, only_variants=(smallest,)))
+    for other in others:
+        contract = suite(kind, component, only_variants=(other,))
+        contract.__name__ += f"_{other}"
+        yield pytest.mark.conformance(contract)
 
 
 for _kind in KINDS:
     for _entry in installed().registries[_kind.key]:
-        _contract = contract_of(_kind.key, _entry.component)
-        globals()[_contract.__name__] = _contract
+        for _contract in contracts_of(_kind.key, _entry.component):
+            globals()[_contract.__name__] = _contract
 
 LEFT_OUT = chain.from_iterable(
     [(entry.component, variant) for variant in entry.component.variants]

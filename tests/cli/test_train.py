@@ -43,11 +43,12 @@ def train(*arguments):
 @pytest.mark.slow
 def test_two_runs_of_a_real_network_give_the_same_bytes(tmp_path):
     """Large enough that threads share the sums; a process each, since determinism is global."""
-    generate(tmp_path / "street", 12, num_test_images=0, width=320, height=192)
+    generate(tmp_path / "street", 6, num_test_images=0, width=320, height=192)
     code = "from frcnn_core.cli import main; main()"
     data, spec = tmp_path / "street", tmp_path / "spec.txt"
     text = (data / "train_spec.txt").read_text()
-    spec.write_text(text + "training_config { num_epochs: 1 checkpoint_interval: 1 }")
+    quick = "training_config { num_epochs: 1 checkpoint_interval: 1 }"
+    spec.write_text(text + quick)
 
     def frcnn(*words):
         command = [sys.executable, "-c", code, *map(str, words)]
