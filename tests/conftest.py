@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
+import conversions
 import pytest
 
 from frcnn_core.plugin.discovery import Plugins
@@ -125,6 +126,13 @@ def tiny_model():
         arch="resnet:10",
         spec="",
     )
+
+
+@pytest.fixture(autouse=True)
+def equal_parts_are_converted_once():
+    """To ONNX: the same tiny network, which is exported in a hundred tests, takes seconds each."""
+    if parts := sys.modules.get("frcnn_onnx.parts"):
+        conversions.keep(parts)
 
 
 @pytest.fixture(scope="module", autouse=True)
