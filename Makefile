@@ -69,6 +69,9 @@ conformance: install
 costs: install
 	PYTHONPATH=tests $(PYTEST) -p suite_costs -m 'not conformance'
 
+coverage: install
+	$(PYTEST) -m 'not conformance' --cov --cov-report=term-missing:skip-covered
+
 bench: install
 	$(VENV)/bin/python -m benchmarks
 
