@@ -12,6 +12,8 @@ from frcnn_core.errors import ModelFileError
 from frcnn_core.plugin.import_plan import Images
 from frcnn_darknet import DarkNet
 
+pytestmark = pytest.mark.slow
+
 
 def drawn(variant, **config):
     """Features and head."""

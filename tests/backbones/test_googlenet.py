@@ -9,6 +9,8 @@ from frcnn_core.detector.network import draw_backbone
 from frcnn_core.errors import ModelFileError
 from frcnn_googlenet import GoogLeNet
 
+pytestmark = pytest.mark.slow
+
 IN_FEATURES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e")
 IN_HEAD = ("5a", "5b")
 CONVOLUTIONS = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")

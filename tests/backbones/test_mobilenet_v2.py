@@ -9,6 +9,8 @@ from frcnn_core.detector.network import draw_backbone
 from frcnn_core.errors import ModelFileError
 from frcnn_mobilenet_v2 import MobileNetV2
 
+pytestmark = pytest.mark.slow
+
 LIKE_TLT = MobileNetV2.Options()
 LIKE_KERAS = MobileNetV2.Options(padding="tensorflow", relu6=True)
 

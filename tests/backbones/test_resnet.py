@@ -11,6 +11,8 @@ from frcnn_core.errors import ModelFileError
 from frcnn_resnet import ResNet
 from frcnn_resnet.network import letters
 
+pytestmark = pytest.mark.slow
+
 KERAS_LIKE = {"use_bias": True, "use_pooling": True, "all_projections": False}
 
 

@@ -9,6 +9,8 @@ from frcnn_core.detector.network import draw_backbone
 from frcnn_core.errors import ModelFileError
 from frcnn_vgg import VGG
 
+pytestmark = pytest.mark.slow
+
 
 def drawn(variant, **config):
     """Features and head; of one-cell RoIs unless told, since fc1 has 2 million weights per cell."""

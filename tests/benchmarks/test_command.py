@@ -18,7 +18,7 @@ def test_a_text_in_no_title_is_an_error_that_lists_the_cases():
     assert "scaling" in result.output
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 def test_the_quick_benchmark_measures_every_stage_of_a_detection(tmp_path):
     output = tmp_path / "numbers.json"
     arguments = ["--quick", "--runs", "1", "--only", "inference", "--json", str(output)]
@@ -30,7 +30,7 @@ def test_the_quick_benchmark_measures_every_stage_of_a_detection(tmp_path):
     assert case["peak_memory"] > 100 * 2**20
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 def test_the_quick_benchmark_measures_the_input_pipeline_and_large_sets(tmp_path):
     output = tmp_path / "numbers.json"
     arguments = ["--quick", "--runs", "1", "--only", "input pipeline", "--json", str(output)]
@@ -45,7 +45,7 @@ def test_the_quick_benchmark_measures_the_input_pipeline_and_large_sets(tmp_path
         assert found["peak_memory"] >= found["memory_before"] > 100 * 2**20
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 @pytest.mark.skipif(not scaling.can_run(), reason="no Horovod: make horovod")
 @pytest.mark.skipif(num_cores() < 2, reason="two processes take two cores")
 def test_the_quick_benchmark_compares_one_process_and_two(tmp_path):

@@ -16,7 +16,7 @@ EXAMPLE = ROOT / "examples/bccd"
 BCCD = Path(os.environ.get("FRCNN_BCCD", ROOT.parent / "shared/data/bccd"))
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.conformance,
     pytest.mark.skipif(not BCCD.is_dir(), reason=f"no blood-cell set at {BCCD}; set FRCNN_BCCD"),
 ]
 

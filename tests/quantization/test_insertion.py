@@ -290,7 +290,8 @@ BACKBONES = {
 }
 
 
-@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.slow
+@pytest.mark.parametrize("per_channel", [False, pytest.param(True, marks=pytest.mark.conformance)])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_computes_the_same_but_for_the_rounding(name, per_channel):
     backbone = BACKBONES[name]
