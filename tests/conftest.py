@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import subprocess
@@ -145,5 +146,7 @@ def as_in_a_new_process():
     """
     yield
     gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system
     if config := sys.modules.get("tensorflow.python.framework.config"):
         config.disable_op_determinism()
