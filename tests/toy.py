@@ -5,6 +5,7 @@ This module is also a plugin: it provides the backbone ``toy``.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def frcnn_register_backbones():
     return [Toy()]
 
 
+@cache
 def plugins():
     """Everything that is installed, and ``toy``."""
     from frcnn_core.plugin.discovery import Plugins

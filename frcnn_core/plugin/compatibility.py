@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, version
 
 from frcnn_core.errors import PluginError
@@ -13,6 +14,13 @@ class Incompatible(PluginError):
     """A plugin for another frcnn; the message is the end of a sentence, and says what to type."""
 
 
+@cache
+def name_and_version(distribution: Distribution) -> tuple[str, str]:
+    """As its metadata says, which Python parses at every look, with the README that is in it."""
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"]
+
+
 def require_compatible(distribution: Distribution) -> None:
     """Pass a distribution whose plugins can be imported.
 
@@ -20,7 +28,7 @@ def require_compatible(distribution: Distribution) -> None:
         Incompatible: it was written for another version of the plugin API, or demands another
             frcnn, which pip can be told to ignore.
     """
-    if distribution.name == PROJECT:
+    if name_and_version(distribution)[0] == PROJECT:
         return
     _require_api(distribution)
     _require_frcnn(distribution)
@@ -74,7 +82,9 @@ def _require_frcnn(distribution: Distribution) -> None:
 
 
 def _upgrade(distribution: Distribution, *, frcnn_is_older: bool) -> str:
-    return f"pip install --upgrade {PROJECT if frcnn_is_older else distribution.name}"
+    return (
+        f"pip install --upgrade {PROJECT if frcnn_is_older else name_and_version(distribution)[0]}"
+    )
 
 
 def _frcnn() -> str:

@@ -16,7 +16,7 @@ from types import ModuleType
 import pluggy
 
 from frcnn_core.errors import PluginError, UnknownComponentError
-from frcnn_core.plugin import hookspecs
+from frcnn_core.plugin import compatibility, hookspecs
 from frcnn_core.plugin.compatibility import Incompatible, require_compatible
 from frcnn_core.plugin.components import (
     Backbone,
@@ -224,8 +224,9 @@ def _a(words: str) -> str:
 
 def _distribution(entry_point: EntryPoint) -> str:
     """Name and version, e.g. ``frcnn 0.1.0``."""
-    dist = entry_point.dist
-    return f"{dist.name} {dist.version}" if dist else UNKNOWN
+    return (
+        " ".join(compatibility.name_and_version(entry_point.dist)) if entry_point.dist else UNKNOWN
+    )
 
 
 def name_and_version(distribution: str) -> tuple[str, str]:
