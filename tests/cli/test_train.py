@@ -16,6 +16,9 @@ from click.testing import CliRunner
 from frcnn_core.cli import main
 from frcnn_core.sample_data import generate
 
+SGD = "sgd { momentum: 0.9 }"
+"""Built more quickly than Adam."""
+
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
@@ -43,30 +46,40 @@ def train(*arguments):
 @pytest.mark.slow
 def test_two_runs_of_a_real_network_give_the_same_bytes(tmp_path):
     """Large enough that threads share the sums; a process each, since determinism is global."""
-    generate(tmp_path / "street", 6, num_test_images=0, width=320, height=192)
-    code = "from frcnn_core.cli import main; main()"
     data, spec = tmp_path / "street", tmp_path / "spec.txt"
+    generate(data, 4, num_test_images=0, width=320, height=192)
     text = (data / "train_spec.txt").read_text()
+    assert "validation_fold: 0" in text
     quick = "training_config { num_epochs: 1 checkpoint_interval: 1 }"
-    spec.write_text(text + quick)
+    spec.write_text(text.replace("validation_fold: 0", "") + quick)
+    words = ["dataset_convert", "-d", data / "dataset_spec.txt", "-o", data / "tfrecords/street"]
+    assert CliRunner().invoke(main, list(map(str, words))).exit_code == 0
 
-    def frcnn(*words):
-        command = [sys.executable, "-c", code, *map(str, words)]
-        subprocess.run(command, check=True, capture_output=True)
-
-    frcnn("dataset_convert", "-d", data / "dataset_spec.txt", "-o", data / "tfrecords/street")
+    code = "from frcnn_core.cli import main; main()"
     for run in ("first", "second"):
-        frcnn("train", "-e", spec, "-r", tmp_path / run)
+        command = [sys.executable, "-c", code, "train", "-e", spec, "-r", tmp_path / run]
+        subprocess.run(command, check=True, capture_output=True)
     name = "frcnn_resnet_10.epoch_1.tlt"
     first, second = ((tmp_path / run / name).read_bytes() for run in ("first", "second"))
     assert first == second
 
 
-def test_it_trains_validates_and_tells_in_plain_lines(scenes, tmp_path):
-    spec = spec_file(
-        tmp_path, scenes, epochs=2, period=2, validation=toy.validated_on(scenes, "val")
-    )
-    result = train("-e", spec, "-r", tmp_path / "results")
+@pytest.fixture(scope="module")
+def validated(scenes, tmp_path_factory):
+    """A training on six scenes that is validated on four, of which one is no image; its folder."""
+    folder = tmp_path_factory.mktemp("validated")
+    toy.write_scenes(folder, "val", 4, seed=1)
+    (folder / "images" / "val_3.png").write_bytes(b"no image")
+    validation = toy.validated_on(folder, "val")
+    spec = spec_file(folder, scenes, epochs=2, period=2, validation=validation, optimizer=SGD)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("frcnn_core.plugin.installed", toy.plugins)
+        return train("-e", spec, "-r", folder / "results"), folder
+
+
+@pytest.mark.slow
+def test_it_trains_validates_and_tells_in_plain_lines(validated):
+    result, folder = validated
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert re.match(r"Network: toy, [\d,]+ parameters, float32", lines[0])
@@ -76,13 +89,19 @@ def test_it_trains_validates_and_tells_in_plain_lines(scenes, tmp_path):
     assert re.search(r"^Epoch 1/2: 6/6 images, .* loss \d", result.output, re.M)
     assert re.search(r"^Epoch 2/2: rpn_class \d", result.output, re.M)
     assert "mAP@0.5" in result.output
-    assert f"Final model: {tmp_path}/results/frcnn_toy.epoch_2.tlt" in lines
-    assert re.search(
-        rf"^Best model: {tmp_path}/.* \(epoch 2, mAP \d\.\d{{4}}\)", result.output, re.M
-    )
+    assert f"Final model: {folder}/results/frcnn_toy.epoch_2.tlt" in lines
+    assert re.search(rf"^Best model: {folder}/.* \(epoch 2, mAP \d\.\d{{4}}\)", result.output, re.M)
     assert "\x1b" not in result.output and "\r" not in result.output
-    status = (tmp_path / "results" / "status.json").read_text()
+    status = (folder / "results" / "status.json").read_text()
     assert "SUCCESS" in status.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_bad_validation_images_are_skipped_too(validated):
+    result, _ = validated
+    assert result.exit_code == 0, result.output
+    assert "1 image could not be used" in result.output
+    assert "mAP@0.5" in result.output
 
 
 def test_without_a_place_for_the_model_it_says_what_to_type(scenes, tmp_path):
@@ -138,9 +157,10 @@ def spoilt(tmp_path):
     return folder, damaged, missing
 
 
+@pytest.mark.slow
 def test_bad_images_are_named_once_counted_and_skipped(spoilt, tmp_path):
     folder, damaged, missing = spoilt
-    spec = spec_file(tmp_path, folder, epochs=2)
+    spec = spec_file(tmp_path, folder, epochs=2, optimizer=SGD)
     result = train("-e", spec, "-r", tmp_path / "results")
     assert result.exit_code == 0, result.output
     assert result.output.count(f"{damaged}: not a JPEG or PNG image, or damaged") == 1
@@ -152,9 +172,10 @@ def test_bad_images_are_named_once_counted_and_skipped(spoilt, tmp_path):
     assert skipped == [2, 2]
 
 
+@pytest.mark.slow
 def test_more_bad_images_than_allowed_end_the_training_with_all_of_them(spoilt, tmp_path):
     folder, damaged, missing = spoilt
-    spec = spec_file(tmp_path, folder, batch_size=6)
+    spec = spec_file(tmp_path, folder, batch_size=6, optimizer=SGD)
     result = train("-e", spec, "-r", tmp_path / "results", "--max-bad", "1")
     assert result.exit_code == 2
     assert "2 images cannot be used, and --max-bad allows 1" in result.output
@@ -169,18 +190,6 @@ def test_where_no_image_may_be_bad_a_missing_one_is_told_before_anything_is_made
     assert result.exit_code == 2
     assert f"1 of 6 images are missing, the first is {missing}" in result.output
     assert not (tmp_path / "results").exists()
-
-
-def test_bad_validation_images_are_skipped_too(scenes, tmp_path):
-    folder = tmp_path / "val"
-    toy.write_scenes(folder, "val", 4, seed=1)
-    (folder / "images" / "val_3.png").write_bytes(b"no image")
-    validation = toy.validated_on(folder, "val")
-    spec = spec_file(tmp_path, scenes, epochs=1, validation=validation)
-    result = train("-e", spec, "-r", tmp_path / "results")
-    assert result.exit_code == 0, result.output
-    assert "1 image could not be used" in result.output
-    assert "mAP@0.5" in result.output
 
 
 @pytest.fixture
@@ -209,7 +218,8 @@ def real_frcnn(site):
 
 @pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(scenes, tmp_path, real_frcnn):
-    spec, results = spec_file(tmp_path, scenes, epochs=2000), tmp_path / "results"
+    results = tmp_path / "results"
+    spec = spec_file(tmp_path, scenes, epochs=2000, optimizer=SGD)
     process = real_frcnn("train", "-e", spec, "-r", results)
     deadline = time.monotonic() + 120
     while not (results / "frcnn_toy.epoch_1.tlt").exists():
@@ -228,9 +238,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(scenes, tmp_path, real_frcnn):
     assert not [path for path in results.iterdir() if path.suffix not in (".tlt", ".json")]
 
     epoch = int(re.search(r"epoch_(\d+)\.step", saved)[1])
-    spec_file(tmp_path, scenes, epochs=epoch + 1, training=f'resume_from_model: "{saved}"')
-    again = real_frcnn("train", "-e", spec, "-r", results)
-    output, _ = again.communicate(timeout=120)
-    assert again.returncode == 0, output
-    assert f"Going on after epoch {epoch}, step" in output
-    assert f"Final model: {results}/frcnn_toy.epoch_{epoch + 1}.tlt" in output
+    resumed = f'resume_from_model: "{saved}"'
+    spec_file(tmp_path, scenes, epochs=epoch + 1, training=resumed, optimizer=SGD)
+    again = train("-e", spec, "-r", results)
+    assert again.exit_code == 0, again.output
+    assert f"Going on after epoch {epoch}, step" in again.output
+    assert f"Final model: {results}/frcnn_toy.epoch_{epoch + 1}.tlt" in again.output
