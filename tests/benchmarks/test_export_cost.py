@@ -42,7 +42,7 @@ def test_an_exit_code_is_told(tmp_path):
         assert _run([sys.executable, "-c", "raise SystemExit(2)"], log.fileno())[0] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 def test_the_quick_benchmark_exports_and_an_unknown_format_is_told(tmp_path):
     output = tmp_path / "numbers.json"
     formats = ["--format", "saved_model", "--format", "abacus"]

@@ -47,7 +47,7 @@ def test_fresh_weights_get_logits_that_differ():
     assert np.std(logits) == pytest.approx(SPREAD, rel=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 @pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("tf2onnx", "onnxruntime")),
     reason="no ONNX",

@@ -34,7 +34,7 @@ def test_models_and_their_spec_are_asked_for():
     assert "MODELS -e SPEC" in result.output
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 @pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("tf2onnx", "onnxruntime")),
     reason="no ONNX",

@@ -59,7 +59,7 @@ def test_a_text_in_no_case_is_an_error_that_lists_them():
     assert "resnet:18 384x1248 batch 4 inference" in result.output
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 def test_the_quick_benchmark_times_onnx_beside_tensorflow(tmp_path):
     output = tmp_path / "numbers.json"
     arguments = ["--quick", "--only", "onnx fp32", "--json", str(output)]
