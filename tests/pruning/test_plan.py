@@ -182,7 +182,7 @@ def test_a_plan_of_a_random_network_is_what_is_built(seed):
     check_plan(seed)
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6))
 def test_plans_of_many_random_networks_are_what_is_built(seed):

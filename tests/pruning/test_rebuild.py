@@ -295,7 +295,7 @@ def test_a_pruned_network_is_the_network_with_those_channels_masked(seed):
     check_against_masks(detector(random.Random(seed)), seed)
 
 
-@pytest.mark.slow
+@pytest.mark.conformance
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 10**6))
 def test_many_pruned_networks_are_the_networks_with_those_channels_masked(seed):

@@ -36,7 +36,10 @@ def layer_at_stride_16(model: keras.Model, name: str | None) -> str:
 
 @pytest.mark.parametrize(
     "arch",
-    [arch if arch in FAST else pytest.param(arch, marks=pytest.mark.slow) for arch in NETWORKS],
+    [
+        arch if arch in FAST else pytest.param(arch, marks=pytest.mark.conformance)
+        for arch in NETWORKS
+    ],
 )
 def test_the_imported_network_computes_what_the_source_does(arch, importing, tmp_path):
     name, at_16, vector, package = NETWORKS[arch]

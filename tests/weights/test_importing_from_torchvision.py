@@ -126,29 +126,32 @@ def mobilenet_v2(net, x):
             "resnet:34",
             lambda net, x: resnet(net, x, (3, 4, 6, 3)),
             96,
-            marks=pytest.mark.slow,
+            marks=pytest.mark.conformance,
         ),
         ("mobilenet_v2", mobilenet_v2, 96),
         pytest.param(
             "vgg:16",
             lambda net, x: vgg(net, x, (2, 2, 3, 3, 3), False),
             224,
-            marks=pytest.mark.slow,
+            marks=pytest.mark.conformance,
         ),
         pytest.param(
             "vgg:16",
             lambda net, x: vgg(net, x, (2, 2, 3, 3, 3), True),
             224,
-            marks=pytest.mark.slow,
+            marks=pytest.mark.conformance,
         ),
         pytest.param(
             "vgg:19",
             lambda net, x: vgg(net, x, (2, 2, 4, 4, 4), False),
             224,
-            marks=pytest.mark.slow,
+            marks=pytest.mark.conformance,
         ),
         pytest.param(
-            "vgg:19", lambda net, x: vgg(net, x, (2, 2, 4, 4, 4), True), 224, marks=pytest.mark.slow
+            "vgg:19",
+            lambda net, x: vgg(net, x, (2, 2, 4, 4, 4), True),
+            224,
+            marks=pytest.mark.conformance,
         ),
     ],
 )
