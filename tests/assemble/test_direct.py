@@ -94,6 +94,7 @@ def test_a_list_restricts_a_source_and_a_weight_is_passed_on(folder):
     assert (first.weight, second.weight) == (2.0, 1.0)
 
 
+@pytest.mark.slow
 def test_validation_may_have_labels_of_its_own_and_reads_no_others(folder, tmp_path_factory):
     spec = dataset(
         source(tmp_path_factory.mktemp("nothing")),
@@ -193,13 +194,21 @@ def scenes(tmp_path_factory):
 
 
 def training(folder, results, *, direct, **given):
+    """Two epochs, of which the last one is validated."""
     records_of = f'tfrecords_path: "{folder}/train" image_directory_path: "{folder}"'
-    text = toy.spec_text(folder, validation="validation_fold: 0", epochs=2, **given)
+    text = toy.spec_text(folder, validation="validation_fold: 0", epochs=2, period=2, **given)
     assert records_of in text
     ours = source(folder) if direct else records_of.replace("/train", "/records/set*")
     return assemble.training(
         loads(text.replace(records_of, ours), "spec.txt"), toy.plugins(), results_dir=results
     )
+
+
+@pytest.fixture(scope="module")
+def from_folder(scenes, tmp_path_factory):
+    """A whole training on the folder, and its events."""
+    made = training(scenes, tmp_path_factory.mktemp("whole"), direct=True)
+    return made, run(made)
 
 
 def state(made):
@@ -210,12 +219,14 @@ def state(made):
 
 
 @pytest.mark.slow
-def test_training_on_a_folder_is_training_on_its_records_to_the_last_bit(scenes, tmp_path):
+def test_training_on_a_folder_is_training_on_its_records_to_the_last_bit(
+    scenes, tmp_path, from_folder
+):
+    from_folder, events = from_folder
     from_records = training(scenes, tmp_path / "records", direct=False)
-    from_folder = training(scenes, tmp_path / "folder", direct=True)
     assert from_folder.data == from_records.data
     assert from_folder.validation.summary == from_records.validation.summary
-    events = [run(made)[-1] for made in (from_records, from_folder)]
+    events = [run(from_records)[-1], events[-1]]
     assert state(from_folder) == state(from_records)
     first, second = (event.validation.results for event in events)
     assert {name: result.values for name, result in first.items()} == {
@@ -225,12 +236,11 @@ def test_training_on_a_folder_is_training_on_its_records_to_the_last_bit(scenes,
 
 @pytest.mark.slow
 def test_a_training_on_a_folder_is_resumed_to_the_last_bit_and_remembers_no_temporary_path(
-    scenes, tmp_path, monkeypatch
+    scenes, tmp_path, from_folder, monkeypatch
 ):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
-    whole = training(scenes, tmp_path / "whole", direct=True)
-    run(whole)
+    whole, _ = from_folder
     stopped = training(scenes, tmp_path / "stopped", direct=True)
     event = run(stopped, (1, 2))[-1]
     assert isinstance(event, Interrupted)
@@ -238,5 +248,5 @@ def test_a_training_on_a_folder_is_resumed_to_the_last_bit_and_remembers_no_temp
     assert "elsewhere" not in str(replace(content, weights={}, optimizer={}))
     goes_on = f'resume_from_model: "{event.checkpoint}"'
     resumed = training(scenes, tmp_path / "stopped", direct=True, training=goes_on)
-    run(resumed)
+    run(resumed, stop_at=(2, resumed.trainer.steps_per_epoch))  # what is left is a validation
     assert state(resumed) == state(whole)
