@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import tensorflow as tf
-import test_training
 import toy
+from training import test_trainer
 
 from frcnn_core import assemble
 from frcnn_core.errors import TrainingError
@@ -110,9 +110,9 @@ def failures(scenes, results, workers):
 
 
 def pursuit(results, workers, **given):
-    """The trainer of ``test_training``'s detector; the second process has an image of infinity."""
+    """The trainer of ``test_trainer``'s detector; the second process has an image of infinity."""
     pixels = [[3.0, 4.0], [5.0, float("inf")]][workers.rank]
-    return test_training.training(results, [pixels], workers=workers, **given).trainer
+    return test_trainer.training(results, [pixels], workers=workers, **given).trainer
 
 
 def message_of(trainer):

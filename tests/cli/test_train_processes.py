@@ -1,4 +1,7 @@
-"""``frcnn train`` in several real processes, which Horovod connects."""
+"""``frcnn train`` in several real processes, which Horovod connects.
+
+Two processes cost 40 seconds of a CPU before their first step; so several tests look at one run.
+"""
 
 import json
 import os
@@ -8,11 +11,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import toy
-from horovod_runs import needs_horovod
+from conftest import Site
+from horovod_runs import HOROVODRUN, needs_horovod
+from placed_trainings import MOMENTUM, largest_gap
+
+from frcnn_core.model_files import archive
 
 pytestmark = [pytest.mark.slow, needs_horovod]
 
@@ -25,18 +33,19 @@ def scenes(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def frcnn(site, tmp_path):
+@pytest.fixture(scope="module")
+def frcnn(tmp_path_factory):
     """Starts ``frcnn train``, with the toy plugin installed, on a spec that ``toy`` writes."""
+    site = Site(tmp_path_factory.mktemp("site"))
     site.install("toy 1.0", "toy", Path(toy.__file__).read_text(), module="toy")
     started = []
 
-    def start(scenes, *flags, before=(), environment=None, **spec):
-        text = toy.spec_text(scenes, **{"batch_size": 2, **spec})
-        (tmp_path / "spec.txt").write_text(text)
+    def start(folder, scenes, *flags, before=(), environment=None, **spec):
+        text = toy.spec_text(scenes, **{"batch_size": 2, "optimizer": MOMENTUM, **spec})
+        (folder / "spec.txt").write_text(text)
         command = [sys.executable, "-c", "from frcnn_core.cli import main; main()", "train"]
         process = subprocess.Popen(
-            [*before, *command, "-e", tmp_path / "spec.txt", "-r", tmp_path / "results", *flags],
+            [*before, *command, "-e", folder / "spec.txt", "-r", folder / "results", *flags],
             env={**os.environ, "PYTHONPATH": str(site.folder), **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -72,14 +81,48 @@ def statuses(results):
     return [(line["status"], line["message"]) for line in map(json.loads, lines)]
 
 
-def test_two_processes_train_and_validate_as_one_program(scenes, tmp_path, frcnn):
-    results, log = tmp_path / "results", tmp_path / "log.txt"
-    validation = toy.validated_on(scenes, "val")
-    process = frcnn(
-        scenes, "--gpus", "2", "--log_file", log, epochs=2, period=2, validation=validation
-    )
-    out, err, code = ended(process)
-    assert code == 0, err
+@dataclass(frozen=True)
+class Ran:
+    """A training that was left to itself."""
+
+    folder: Path
+    out: str
+    err: str
+    code: int
+
+    @property
+    def checkpoint(self):
+        return self.folder / "results" / "frcnn_toy.epoch_2.tlt"
+
+
+@pytest.fixture(scope="module")
+def two_processes(scenes, frcnn, tmp_path_factory):
+    """Two epochs in two processes, and a log file."""
+    folder = tmp_path_factory.mktemp("two")
+    flags = "--gpus", "2", "--log_file", folder / "log.txt"
+    return Ran(folder, *ended(frcnn(folder, scenes, *flags, **validated(scenes))))
+
+
+def validated(scenes):
+    return {"epochs": 2, "period": 2, "validation": toy.validated_on(scenes, "val")}
+
+
+@pytest.fixture(scope="module")
+def divided(scenes, frcnn, two_machines, tmp_path_factory):
+    """The same on two machines, and on each the network on two devices; without validation."""
+    folder = tmp_path_factory.mktemp("divided")
+    here, there, ssh = two_machines
+    flags = "--gpus", "4", "--num_processes", "2", "--hosts", f"{here}:1,{there}:1"
+    path = {"PATH": f"{ssh}:{os.environ['PATH']}"}
+    parts = "model_parallelism: 0.3 model_parallelism: 0.7"
+    given = {"environment": path, "epochs": 2, "training": parts}
+    return Ran(folder, *ended(frcnn(folder, scenes, *flags, **given)))
+
+
+def test_two_processes_train_and_validate_as_one_program(two_processes):
+    out, err = two_processes.out, two_processes.err
+    results, log = two_processes.folder / "results", two_processes.folder / "log.txt"
+    assert two_processes.code == 0, err
     lines = out.splitlines()
     assert lines[0].startswith("Network: toy")
     assert "2 processes: 4 images a step, 2 times the learning rate of one" in lines
@@ -104,7 +147,9 @@ def test_a_bad_image_of_one_process_is_told_once(tmp_path, frcnn):
     toy.write_scenes(tmp_path, "train", 8, seed=0)
     damaged = tmp_path / "images" / "train_5.png"
     damaged.write_bytes(damaged.read_bytes()[:100])
-    out, err, code = ended(frcnn(tmp_path, "--gpus", "2", "--max-bad", "0", epochs=1))
+    # All images are in the first step, which so ends before it is built.
+    given = {"epochs": 1, "batch_size": 4}
+    out, err, code = ended(frcnn(tmp_path, tmp_path, "--gpus", "2", "--max-bad", "0", **given))
     assert code == 2, err
     assert (out + err).count(str(damaged)) == 1
     assert "Traceback" not in err and "Horovod" not in err and "ended, so" not in err
@@ -115,7 +160,7 @@ def test_a_killed_process_ends_the_training_which_goes_on_from_its_checkpoint(
     scenes, tmp_path, frcnn
 ):
     results = tmp_path / "results"
-    process = frcnn(scenes, "--gpus", "2", epochs=500)
+    process = frcnn(tmp_path, scenes, "--gpus", "2", epochs=500)
     _, second = trained(process, results, epoch=1)
     second.kill()
     start = time.monotonic()
@@ -129,15 +174,15 @@ def test_a_killed_process_ends_the_training_which_goes_on_from_its_checkpoint(
     assert status == "FAILURE" and message in told
 
     epoch = int(re.search(r"epoch_(\d+)\.tlt", saved)[1])
-    resumed = f'resume_from_model: "{saved}"'
-    out, err, code = ended(frcnn(scenes, "--gpus", "2", epochs=epoch + 1, training=resumed))
+    given = {"epochs": epoch + 1, "training": f'resume_from_model: "{saved}"'}
+    out, err, code = ended(frcnn(tmp_path, scenes, "--gpus", "2", **given))
     assert code == 0, err
     assert f"Final model: {results}/frcnn_toy.epoch_{epoch + 1}.tlt" in out
 
 
 def test_sigterm_to_the_command_saves_and_says_how_to_go_on(scenes, tmp_path, frcnn):
     results = tmp_path / "results"
-    process = frcnn(scenes, "--gpus", "2", epochs=500)
+    process = frcnn(tmp_path, scenes, "--gpus", "2", epochs=500)
     trained(process, results, epoch=1)
     process.send_signal(signal.SIGTERM)
     out, err, code = ended(process)
@@ -148,26 +193,29 @@ def test_sigterm_to_the_command_saves_and_says_how_to_go_on(scenes, tmp_path, fr
     assert statuses(results)[-1] == ("FAILURE", "training was interrupted.")
 
 
-def test_horovodrun_trains_to_the_same_weights(scenes, tmp_path, frcnn):
-    results, model = tmp_path / "results", "frcnn_toy.epoch_1.tlt"
-    weights = []
-    for before in ((), (Path(sys.executable).with_name("horovodrun"), "-np", "2", "--gloo")):
-        flags = ("--threads", "1") if before else ("--threads", "1", "--gpus", "2")
-        out, err, code = ended(frcnn(scenes, *flags, before=before, epochs=1))
-        assert code == 0, err
-        assert len(re.findall(r"^(\[0\]<stdout>:)?Final model", out, re.M)) == 1
-        weights.append((results / model).read_bytes())
-        shutil.rmtree(results)
-    assert weights[0] == weights[1]
+def test_horovodrun_trains_to_the_same_weights(scenes, tmp_path, frcnn, two_processes):
+    before = *HOROVODRUN, "-np", "2", "--gloo"
+    # As many as the processes take that frcnn starts itself.
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)
+    process = frcnn(tmp_path, scenes, "--threads", str(threads), before=before, **validated(scenes))
+    same = Ran(tmp_path, *ended(process))
+    for ran in (two_processes, same):
+        assert ran.code == 0, ran.err
+        assert len(re.findall(r"^(\[0\]<stdout>:)?Final model", ran.out, re.M)) == 1
+    assert two_processes.checkpoint.read_bytes() == same.checkpoint.read_bytes()
 
 
-def test_processes_may_each_divide_their_network_over_devices(scenes, tmp_path, frcnn):
-    parts = "model_parallelism: 0.3 model_parallelism: 0.7"
-    flags = ("--gpus", "4", "--num_processes", "2")
-    out, err, code = ended(frcnn(scenes, *flags, epochs=1, training=parts))
-    assert code == 0, err
-    assert "the network on 2 logical devices of it" in err
-    assert f"Final model: {tmp_path}/results/frcnn_toy.epoch_1.tlt" in out
+def test_processes_may_each_divide_their_network_over_devices(divided):
+    assert divided.code == 0, divided.err
+    assert "the network on 2 logical devices of it" in divided.err
+    assert f"Final model: {divided.checkpoint}" in divided.out
+
+
+def test_processes_that_have_two_devices_each_train_as_those_with_one(two_processes, divided):
+    assert two_processes.code == 0, two_processes.err[-3000:]
+    assert divided.code == 0, divided.err[-3000:]
+    expected, found = (archive.read(ran.checkpoint, "").weights for ran in (two_processes, divided))
+    assert largest_gap(expected, found) < 1e-6
 
 
 # Two machines ---------------------------------------------------------------------------------
@@ -180,9 +228,9 @@ def ip(*words, **given):
     return subprocess.run(["ip", *words], capture_output=True, text=True, **given)
 
 
-@pytest.fixture
-def two_machines(tmp_path):
-    """Addresses of this machine and of another one, and a PATH whose ``ssh`` leads there.
+@pytest.fixture(scope="module")
+def two_machines(tmp_path_factory):
+    """Addresses of this machine and of another one, and a folder whose ``ssh`` leads there.
 
     The other machine is a network namespace behind a cable of its own, or where that is not
     allowed another loopback address.
@@ -191,17 +239,15 @@ def two_machines(tmp_path):
     here, there = (HERE, THERE) if joined else ("127.0.0.1", "127.0.0.2")
     if not joined and not sys.platform.startswith("linux"):
         pytest.skip("Neither network namespaces nor a second loopback address work here.")
-    folder = tmp_path / "bin"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("bin")
     ssh = folder / "ssh"
     inside = f"ip netns exec {NAMESPACE}" if joined else ""
     ssh.write_text(
-        f'#!/bin/sh\nwhile [ "$1" = -o ]; do shift 2; done\necho "$1" >> {tmp_path}/reached\n'
+        f'#!/bin/sh\nwhile [ "$1" = -o ]; do shift 2; done\necho "$1" >> {folder}/reached\n'
         f'shift\nunset PYTHONPATH\nexec {inside} /bin/sh -c "$*"\n'
     )
     ssh.chmod(0o755)
-    path = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    yield here, there, path
+    yield here, there, folder
     if joined:
         ip("netns", "delete", NAMESPACE, check=True)  # and with it both ends of the cable
 
@@ -226,12 +272,10 @@ def _connected() -> bool:
     return False
 
 
-def test_two_machines_train_together(scenes, tmp_path, frcnn, two_machines):
-    here, there, path = two_machines
-    hosts = f"{here}:1,{there}:1"
-    out, err, code = ended(frcnn(scenes, "--hosts", hosts, environment=path, epochs=1))
-    assert code == 0, err
-    assert "2 processes: 4 images a step, 2 times the learning rate of one" in out
-    assert "8/8 images" in out
-    assert (tmp_path / "reached").read_text().split() == [there]
-    assert statuses(tmp_path / "results")[-1][0] == "SUCCESS"
+def test_two_machines_train_together(divided, two_machines):
+    _, there, ssh = two_machines
+    assert divided.code == 0, divided.err
+    assert "2 processes: 4 images a step, 2 times the learning rate of one" in divided.out
+    assert "8/8 images" in divided.out
+    assert (ssh / "reached").read_text().split() == [there]
+    assert statuses(divided.folder / "results")[-1][0] == "SUCCESS"

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -15,7 +14,6 @@ import toy
 from frcnn_core import assemble
 from frcnn_core.detector import placement
 from frcnn_core.errors import SpecError
-from frcnn_core.model_files import archive
 from frcnn_core.spec.load import loads
 
 
@@ -197,24 +195,3 @@ def test_the_optimizer_computes_where_its_variables_are(report):
 @pytest.mark.slow
 def test_a_training_goes_on_with_another_placement(report):
     assert max(report["resumed"].values()) < 1e-6
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(find_spec("horovod") is None, reason="Horovod is not installed: make horovod")
-def test_processes_that_have_two_devices_each_train_as_those_with_one(site, tmp_path):
-    site.install("toy 1.0", "toy", Path(toy.__file__).read_text(), module="toy")
-    toy.write_scenes(tmp_path, "train", 4, seed=0)
-
-    def trained(name: str, *flags: str, training: str = "") -> dict:
-        spec, results = tmp_path / f"{name}.txt", tmp_path / name
-        given = {"epochs": 2, "batch_size": 1, "optimizer": placed_trainings.MOMENTUM}
-        spec.write_text(toy.spec_text(tmp_path, training=training, **given))
-        main = "from frcnn_core.cli import main; main()"
-        done = run("-c", main, "train", "-e", spec, "-r", results, *flags, path=site.folder)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return archive.read(results / "frcnn_toy.epoch_2.tlt", "").weights
-
-    expected = trained("one", "--gpus", "2")
-    split = "model_parallelism: 0.3 model_parallelism: 0.7"
-    found = trained("two", "--gpus", "4", "--num_processes", "2", training=split)
-    assert placed_trainings.largest_gap(expected, found) < 1e-6
