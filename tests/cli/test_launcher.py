@@ -198,8 +198,10 @@ def started(tmp_path):
     def start(body):
         code = textwrap.dedent("""
             import sys
+            from frcnn_core.cli import watching
             from frcnn_core.cli.launcher import launch
             from frcnn_core.cli.processes import Layout
+            watching.GRACE = 1.0
             ending = launch(sys.argv[1:], Layout(2, 1))
             print(ending.message)
             sys.exit(ending.exit_code)
@@ -219,7 +221,7 @@ def started(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_the_first_process_to_stop_and_waits(started, tmp_path, number):
-    process = started(ORDERLY.format(flag=tmp_path / "flag", saving=5.5))
+    process = started(ORDERLY.format(flag=tmp_path / "flag", saving=2.0))
     process.send_signal(number)
     out, _ = process.communicate(timeout=30)
     # No grace would have been so long, and SIGTERM came to the first process alone.

@@ -240,6 +240,7 @@ def test_of_a_progress_bar_the_log_file_keeps_the_last_state(tmp_path, capsys):
     assert capsys.readouterr().out.endswith("100 %\x1b[0m\nended")
 
 
+@pytest.mark.slow
 def test_loading_tensorflow_is_quiet():
     code = (
         "from frcnn_core.cli.terminal import load_tensorflow; load_tensorflow();"
