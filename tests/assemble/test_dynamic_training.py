@@ -1,10 +1,16 @@
-"""Whole trainings on images of different sizes, in batches of several."""
+"""Whole trainings on images of different sizes, in batches of several.
+
+Most look at one training, as typed: the first step of each costs seconds, and so does each epoch.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import toy
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from tensorflow.python.framework import config  # what is public does not switch it off again
 from toy import run
 
@@ -71,6 +77,60 @@ def training(folder, results, **given):
     return assemble.training(spec, toy.plugins(), results_dir=results)
 
 
+@pytest.fixture
+def toy_is_installed(monkeypatch):
+    monkeypatch.setattr("frcnn_core.plugin.installed", toy.plugins)
+
+
+@pytest.fixture
+def in_order():
+    """As ``frcnn train`` does it on a CPU: sums are always added up in the same order."""
+    config.enable_op_determinism()
+    yield
+    config.disable_op_determinism()
+
+
+EPOCHS, SCENES = 6, 300
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What ``frcnn train`` made of many scenes."""
+
+    folder: Path
+    """Of the scenes to train on."""
+    unseen: Path
+    """Of thirteen others."""
+    answer: Result
+
+    def text_of(self, **given):
+        given = {"epochs": EPOCHS, "period": EPOCHS} | given
+        return text_of(self.folder, **given)
+
+    @property
+    def spec(self):
+        return loads(self.text_of(), "spec.txt")
+
+    def checkpoint(self, epoch):
+        return self.folder / "results" / f"frcnn_toy.epoch_{epoch}.tlt"
+
+
+@pytest.fixture(scope="module")
+def learnt(scenes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("learnt")
+    write_scenes(folder, "train", SCENES, seed=2)
+    write_scenes(folder, "val", 20, seed=3)
+    found = Learnt(folder, scenes, None)
+    spec = folder / "spec.txt"
+    spec.write_text(found.spec.text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("frcnn_core.plugin.installed", toy.plugins)
+        command = ["train", "-e", str(spec), "-r", str(folder / "results")]
+        answer = CliRunner().invoke(main, command)
+    config.disable_op_determinism()
+    return replace(found, answer=answer)
+
+
 def test_the_spec_is_a_good_one(scenes):
     found = check(loads(text_of(scenes), "spec.txt"), toy.plugins(), "train")
     assert found == []
@@ -94,6 +154,7 @@ def test_of_a_fixed_shape_nothing_is_dynamic():
     )
 
 
+@pytest.mark.slow
 def test_batches_hold_images_of_several_sizes(scenes, tmp_path):
     made = training(scenes, tmp_path)
     batches = list(made.trainer.batches(0, 0))
@@ -106,20 +167,20 @@ def test_batches_hold_images_of_several_sizes(scenes, tmp_path):
         assert (batch.boxes.numpy() <= limits).all()
 
 
-def test_a_checkpoint_keeps_the_shape_dynamic(scenes, tmp_path):
-    made = training(scenes, tmp_path, epochs=1)
-    run(made)
-    content = archive.read(tmp_path / "frcnn_toy.epoch_1.tlt")
+@pytest.mark.slow
+def test_a_checkpoint_keeps_the_shape_dynamic(learnt):
+    content = archive.read(learnt.checkpoint(1))
     model = Model.from_archive(content)
     assert model.detector.dynamic_shape
-    assert model.preprocessing == made.trainer.model.preprocessing
+    assert model.preprocessing == assemble.preprocessing(learnt.spec)
     assert (model.preprocessing.min_side, model.preprocessing.max_side) == (64, 112)
 
 
-def test_the_size_of_evaluation_batches_changes_no_result(scenes, tmp_path):
-    made = training(scenes, tmp_path, epochs=4)
-    run(made)
-    spec, model = loads(text_of(scenes), "spec.txt"), made.trainer.model
+@pytest.mark.slow
+def test_the_size_of_evaluation_batches_changes_no_result(scenes, learnt):
+    spec = loads(text_of(scenes), "spec.txt")
+    data = assemble.evaluation_set(spec, toy.plugins())
+    model = Model.from_archive(archive.read(learnt.checkpoint(EPOCHS)))
     settings = assemble.detection_settings(spec.message.evaluation_config)
     reports, seen = [], []
     for batch_size in (1, 2, 6):
@@ -131,7 +192,7 @@ def test_the_size_of_evaluation_batches_changes_no_result(scenes, tmp_path):
             return found
 
         seen.append([])
-        batches = made.validation.batches(model.preprocessing, batch_size)
+        batches = data.batches(model.preprocessing, batch_size)
         metrics = assemble.accumulators(spec, toy.plugins(), model.class_names)
         reports.append(evaluate(noted, batches, metrics))
     for boxes in seen[1:]:
@@ -140,59 +201,41 @@ def test_the_size_of_evaluation_batches_changes_no_result(scenes, tmp_path):
     assert all(other == first for other in others)
 
 
-@pytest.fixture
-def in_order():
-    """As ``frcnn train`` does it on a CPU: sums are always added up in the same order."""
-    config.enable_op_determinism()
-    yield
-    config.disable_op_determinism()
+@pytest.mark.slow
+def test_interrupted_and_resumed_it_ends_in_the_same_weights(learnt, tmp_path, in_order):
+    def go_on(**given):
+        spec = loads(learnt.text_of(**given), "spec.txt")
+        return assemble.training(spec, toy.plugins(), results_dir=tmp_path)
 
-
-def test_interrupted_and_resumed_it_ends_in_the_same_weights(scenes, tmp_path, in_order):
-    whole = training(scenes, tmp_path / "whole", epochs=2)
-    run(whole)
-    interrupted = run(training(scenes, tmp_path / "parts", epochs=2), stop_at=(2, 2))
+    interrupted = run(go_on(), stop_at=(1, 2))
     resume = f'resume_from_model: "{interrupted[-1].checkpoint}"'
-    resumed = training(scenes, tmp_path / "parts", epochs=2, training=resume)
-    run(resumed)
-    expected = whole.trainer.model.to_archive().weights
-    found = resumed.trainer.model.to_archive().weights
+    events = go_on(training=resume).trainer.run()
+    done = next(event for event in events if isinstance(event, EpochDone))
+    expected = archive.read(learnt.checkpoint(1)).weights
+    found = archive.read(done.checkpoint).weights
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 @pytest.mark.slow
-def test_it_learns(tmp_path):
-    write_scenes(tmp_path, "train", 60, seed=2)
-    write_scenes(tmp_path, "val", 20, seed=3)
-    made = training(tmp_path, tmp_path / "results", epochs=30, batch_size=3, period=30)
-    (last,) = (event for event in run(made) if isinstance(event, EpochDone) and event.epoch == 30)
-    assert last.validation.primary > 0.6
+def test_it_learns(learnt):
+    last = archive.read(learnt.checkpoint(EPOCHS)).manifest["history"][-1]
+    assert last["epoch"] == EPOCHS
+    assert last["mAP"] > 0.6
 
 
-# As typed -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def toy_is_installed(monkeypatch):
-    monkeypatch.setattr("frcnn_core.plugin.installed", toy.plugins)
-
-
-def test_train_evaluate_and_inference_take_such_a_spec(scenes, tmp_path, toy_is_installed):
-    results = tmp_path / "results"
-    model = results / "frcnn_toy.epoch_2.tlt"
-    text = text_of(scenes, epochs=2) + (
-        f'inference_config {{ images_dir: "{scenes}/images" batch_size: 4 model: "{model}" '
+@pytest.mark.slow
+def test_train_evaluate_and_inference_take_such_a_spec(learnt, tmp_path, toy_is_installed):
+    assert learnt.answer.exit_code == 0, learnt.answer.output
+    spec, model = tmp_path / "spec.txt", learnt.checkpoint(EPOCHS)
+    spec.write_text(
+        learnt.spec.text
+        + f'inference_config {{ images_dir: "{learnt.unseen}/images" batch_size: 4 '
+        f'model: "{model}" '
         f'detection_image_output_dir: "{tmp_path}/pictures" labels_dump_dir: "{tmp_path}/labels" }}'
         f'evaluation_config {{ model: "{model}" }}'
     )
-    spec = tmp_path / "spec.txt"
-    spec.write_text(text)
-    for command in (
-        ["train", "-e", str(spec), "-r", str(results)],
-        ["evaluate", "-e", str(spec)],
-        ["inference", "-e", str(spec)],
-    ):
+    for command in (["evaluate", "-e", str(spec)], ["inference", "-e", str(spec)]):
         answer = CliRunner().invoke(main, command)
         assert answer.exit_code == 0, answer.output
     assert len(list((tmp_path / "pictures").iterdir())) == 13
@@ -226,6 +269,7 @@ def spoils(monkeypatch):
     monkeypatch.setattr(start, "new_model", lambda *args: spoilt(drawn(*args)))
 
 
+@pytest.mark.slow
 def test_training_in_batches_is_refused_with_the_layer_and_what_to_type(scenes, tmp_path, spoils):
     with pytest.raises(SpecError) as error:
         training(scenes, tmp_path)
@@ -236,6 +280,7 @@ def test_training_in_batches_is_refused_with_the_layer_and_what_to_type(scenes, 
     assert lines[2].startswith("evaluation_config.batch_size: ")
 
 
+@pytest.mark.slow
 def test_training_image_by_image_is_not(scenes, tmp_path, spoils):
     single = text_of(scenes, epochs=1, batch_size=1).replace("batch_size: 8", "batch_size: 1")
     made = assemble.training(loads(single, "spec.txt"), toy.plugins(), results_dir=tmp_path)
@@ -243,6 +288,7 @@ def test_training_image_by_image_is_not(scenes, tmp_path, spoils):
     assert done.validation.num_images == 6
 
 
+@pytest.mark.slow
 def test_detecting_in_several_images_at_once_is_refused_too(scenes):
     spec = loads(text_of(scenes), "spec.txt")
     model = spoilt(assemble.new_model(spec, toy.plugins()))
