@@ -1,7 +1,7 @@
 """Trains the same detector on one device and on two, and writes what came of it, as JSON.
 
-``tests/test_placement.py`` runs it: a process gets two devices of a CPU only before TensorFlow
-starts, and then has them for good.
+``tests/detector/test_placement.py`` runs it: a process gets two devices of a CPU only before
+TensorFlow starts, and then has them for good.
 
     python tests/placed_trainings.py FOLDER
 """
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from unittest import mock
 
@@ -34,10 +35,13 @@ MOMENTUM = "sgd { momentum: 0.9 }"
 """Adam divides by the size of gradients, and so makes as much of rounding as of anything else."""
 CASES = {
     "moving statistics": {},
-    "frozen statistics": {"model": "freeze_bn: True freeze_blocks: 0 freeze_blocks: 2"},
-    "quantized": {"training": "enable_qat: True"},
-    "mixed_bfloat16": {"policy": "mixed_bfloat16"},
-    "mixed_float16": {"policy": "mixed_float16"},
+    "frozen statistics": {
+        "model": "freeze_bn: True freeze_blocks: 0 freeze_blocks: 2",
+        "optimizer": MOMENTUM,
+    },
+    "quantized": {"training": "enable_qat: True", "optimizer": MOMENTUM},
+    "mixed_bfloat16": {"policy": "mixed_bfloat16", "optimizer": MOMENTUM},
+    "mixed_float16": {"policy": "mixed_float16", "optimizer": MOMENTUM},
     "branches": {"arch": "resnet:10", "optimizer": MOMENTUM},
 }
 SETTINGS = DetectionSettings(rpn_pre_nms_top_n=32, rpn_nms_max_boxes=16)
@@ -75,33 +79,55 @@ def trainer(
     return made.trainer
 
 
+class Training:
+    """A training to its end: its trainer, the model before it, its events, and its last file."""
+
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+        self.before = trainer.model.to_archive()
+        self._run = trainer.run()
+        self._events: list = []
+
+    def first_step(self) -> None:
+        self._events.append(next(self._run))
+
+    @cached_property
+    def events(self) -> list:
+        return [*self._events, *self._run]
+
+    @cached_property
+    def file(self) -> archive.Archive:
+        return archive.read(self.events[-1].checkpoint, "")
+
+
 def compared(folder: Path, **given) -> dict:
     """How far a training on two devices is from another one, and where its variables are.
 
     The other is without placement.  In 16 bits the order of a sum shows, and that is another where
     a tape is at work; so there it is one with the same device twice.
     """
-    exact = "policy" in given
-    other = trainer(folder, devices=ONE if exact else (), **given)
-    placed = trainer(folder, devices=TWO, **given)
-    devices = placement.assign(placed.model.detector.parts, FRACTIONS, TWO)
-    before = other.model.to_archive()
-    expected, found = list(other.run()), list(placed.run())
-    files = [archive.read(events[-1].checkpoint, "") for events in (expected, found)]
+    other = Training(trainer(folder, devices=ONE if "policy" in given else (), **given))
+    return told(other, Training(trainer(folder, devices=TWO, **given)), exact="policy" in given)
+
+
+def told(other: Training, placed: Training, *, exact: bool) -> dict:
+    """The same of trainings that may have been run already."""
+    devices = placement.assign(placed.trainer.model.detector.parts, FRACTIONS, TWO)
     return {
         "exact": exact,
-        "steps": len(found) - 1,
-        "moved": largest_gap(before.weights, files[1].weights),
+        "steps": len(placed.events) - 1,
+        "moved": largest_gap(other.before.weights, placed.file.weights),
         "layers": Counter(devices.values()),
-        "astray": astray(placed, devices),
-        "same parts": before.parts == files[1].parts,
+        "astray": astray(placed.trainer, devices),
+        "same parts": other.before.parts == placed.file.parts,
         "gaps": {
             "losses": max(
-                largest_gap(a.losses, b.losses) for a, b in zip(expected, found, strict=True)
+                largest_gap(a.losses, b.losses)
+                for a, b in zip(other.events, placed.events, strict=True)
             ),
-            "weights": largest_gap(files[0].weights, files[1].weights),
-            "optimizer": largest_gap(files[0].optimizer, files[1].optimizer),
-            "detections": largest_gap(detections(other), detections(placed)),
+            "weights": largest_gap(other.file.weights, placed.file.weights),
+            "optimizer": largest_gap(other.file.optimizer, placed.file.optimizer),
+            "detections": largest_gap(detections(other.trainer), detections(placed.trainer)),
         },
     }
 
@@ -138,14 +164,15 @@ def astray(found: Trainer, devices: dict[str, str]) -> list[str]:
     return wrong
 
 
-def operations(folder: Path) -> dict:
-    """What runs on which device in a step of a training on two."""
-    placed = trainer(folder, devices=TWO)
+def operations(placed: Training) -> dict:
+    """What runs on which device in the first step of a training on two."""
     context.context().enable_run_metadata()
-    next(placed.run())
+    placed.first_step()
     graphs = context.context().export_run_metadata().partition_graphs
+    context.context().disable_run_metadata()
     nodes = [node for graph in graphs for node in graph.node]
-    trained = Counter(v.value.device[-5:] for v in placed.model.detector.trainable_variables)
+    detector = placed.trainer.model.detector
+    trained = Counter(v.value.device[-5:] for v in detector.trainable_variables)
     return {
         "trained": trained,
         "convolutions": _count(nodes, lambda op: "Conv2D" in op and "Backprop" not in op),
@@ -168,16 +195,15 @@ def _count(nodes, is_meant) -> Counter:
     return Counter(node.device[-5:] for node in nodes if is_meant(node.op))
 
 
-def resumed(folder: Path) -> dict:
+def resumed(folder: Path, whole: Training) -> dict:
     """How far a training on one device that was begun on two is from one in one go, and back."""
     found = {}
-    whole = archive.read(list(trainer(folder).run())[-1].checkpoint, "").weights
     for name, first, then in (("to one", TWO, ()), ("to two", (), TWO)):
         began = trainer(folder, devices=first)
         began.stop()
         interrupted = list(began.run())[-1]
         *_, end = trainer(folder, devices=then, resume=interrupted.checkpoint).run()
-        found[name] = largest_gap(whole, archive.read(end.checkpoint, "").weights)
+        found[name] = largest_gap(whole.file.weights, archive.read(end.checkpoint, "").weights)
     return found
 
 
@@ -186,10 +212,13 @@ def main(folder: Path) -> None:
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     tf.config.experimental.enable_op_determinism()
     toy.write_scenes(folder, "train", 6, seed=1)
+    whole, placed = Training(trainer(folder)), Training(trainer(folder, devices=TWO))
     # First: what ran before would be among them.
-    report = {"operations": operations(folder)}
-    report["cases"] = {name: compared(folder, **given) for name, given in CASES.items()}
-    report["resumed"] = resumed(folder)
+    report = {"operations": operations(placed)}
+    first, *cases = CASES
+    report["cases"] = {first: told(whole, placed, exact=False)}
+    report["cases"] |= {name: compared(folder, **CASES[name]) for name in cases}
+    report["resumed"] = resumed(folder, whole)
     (folder / "report.json").write_text(json.dumps(report, indent=1))
 
 
