@@ -78,6 +78,7 @@ def expected(model, folder):
     return found.classes.numpy()[0, :count], found.scores.numpy()[0, :count], boxes.numpy()
 
 
+@pytest.mark.slow
 def test_the_program_prints_what_the_model_detects(model, folder, expected, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     exec(compile(PLAIN, "docs/export.md", "exec"), {})
@@ -89,6 +90,7 @@ def test_the_program_prints_what_the_model_detects(model, folder, expected, monk
     np.testing.assert_allclose(printed, boxes[:, [1, 0, 3, 2]], atol=0.1)
 
 
+@pytest.mark.slow
 def test_with_embedded_preprocessing_boxes_are_in_pixels_of_the_image(
     folder, expected, monkeypatch
 ):
@@ -102,6 +104,7 @@ def test_with_embedded_preprocessing_boxes_are_in_pixels_of_the_image(
     np.testing.assert_allclose(found["boxes"][0, :count], boxes, atol=0.01)
 
 
+@pytest.mark.slow
 def test_the_keys_of_the_metadata_are_those_in_the_file(folder):
     import onnxruntime
 

@@ -13,6 +13,8 @@ from exporters.tensorrt import fakes
 from frcnn_core.cli import main
 from frcnn_tensorrt import api
 
+pytestmark = pytest.mark.slow
+
 CACHE = "TRT-8600-EntropyCalibration2\ninput_image: 3c010204\n"
 
 

@@ -69,6 +69,7 @@ def colour(path, x, y):
         return picture.getpixel((x, y))
 
 
+@pytest.mark.slow
 def test_the_pictures_are_the_network_input_with_objects_and_padding(folder):
     result = run(folder)
     assert result.exit_code == 0, result.output
@@ -89,6 +90,7 @@ def test_the_pictures_are_the_network_input_with_objects_and_padding(folder):
     assert 0.3 < np.mean(side) < 0.7
 
 
+@pytest.mark.slow
 def test_augmented_images_stand_beside_themselves(folder):
     result = run(folder, "--augmented", "--draws", 2, "-n", 2)
     assert result.exit_code == 0, result.output
@@ -102,12 +104,14 @@ def test_augmented_images_stand_beside_themselves(folder):
         assert sheet.width == 3 * 256 + 4 * 8
 
 
+@pytest.mark.slow
 def test_the_sheet_may_be_all(folder):
     result = run(folder, "--sheet")
     assert result.exit_code == 0, result.output
     assert names(folder / "out") == ["sheet.png"]
 
 
+@pytest.mark.slow
 def test_nothing_is_written_to_a_folder_with_something_in_it(folder):
     assert run(folder, "--sheet").exit_code == 0
     before = (folder / "out" / "sheet.png").read_bytes()
@@ -134,6 +138,7 @@ def test_what_cannot_be_shown_is_an_error(folder, words, augments, problem):
     assert not (folder / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_broken_section_that_says_nothing_of_data_does_not_matter(folder):
     text = (folder / "spec.txt").read_text()
     (folder / "spec.txt").write_text(text + "model_config { arch: 'no such network' }\n")

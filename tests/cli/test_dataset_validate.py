@@ -132,6 +132,7 @@ def test_sources_that_cannot_be_opened_are_listed_with_the_rest(made, tmp_path):
     assert "error: zero-area" in result.output
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not BCCD.is_dir(), reason=f"no blood-cell set at {BCCD}; set FRCNN_BCCD")
 @pytest.mark.parametrize(
     ("format", "labels", "lines"),

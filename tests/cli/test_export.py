@@ -42,6 +42,7 @@ def settings(folder):
     return json.loads((folder / "frcnn.json").read_text())["settings"]
 
 
+@pytest.mark.slow
 def test_a_format_can_be_named(frcnn, model, tmp_path):
     result = frcnn("export", "saved_model", "-m", model, "-k", "secret", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
@@ -49,17 +50,20 @@ def test_a_format_can_be_named(frcnn, model, tmp_path):
     assert (tmp_path / "out" / "saved_model.pb").exists()
 
 
+@pytest.mark.slow
 def test_the_ending_of_the_output_chooses_the_format(frcnn, model, tmp_path):
     result = frcnn("export", "-m", model, "-k", "secret", "-o", tmp_path / "a.saved_model")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "a.saved_model" / "saved_model.pb").exists()
 
 
+@pytest.mark.slow
 def test_without_an_output_the_models_name_is_taken(frcnn, model, tmp_path):
     assert frcnn("export", "-m", model, "-k", "secret", "--format", "saved_model").exit_code == 0
     assert (tmp_path / "tiny.saved_model").is_dir()
 
 
+@pytest.mark.slow
 def test_the_thresholds_are_those_the_model_was_trained_with_unless_a_spec_is_given(
     frcnn, model, tmp_path
 ):

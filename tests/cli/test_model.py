@@ -286,6 +286,7 @@ def test_what_is_no_model_file_is_refused_with_what_it_is(tmp_path):
     assert "is a Keras HDF5 file, not a model file of frcnn" in result.output
 
 
+@pytest.mark.slow
 def test_a_model_of_real_layers_and_a_dynamic_shape_can_be_shown(show, tmp_path):
     text = toy.spec_text(tmp_path).replace('arch: "toy"', 'arch: "resnet:10"')
     text = text.replace("size_height_width { height: 64 width: 64 }", "size_min { min: 64 }")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,20 @@ def toy_is_installed(monkeypatch):
     monkeypatch.setattr("frcnn_core.plugin.installed", toy.plugins)
 
 
-@pytest.fixture
-def trained(tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """A model file that is not encrypted, of a checkpoint of the third epoch."""
+    path = tmp_path_factory.mktemp("model") / "trained.tlt"
     model = toy.model(freeze_blocks=frozenset({0}))
     model.progress = {"epoch": 3}
-    archive.write(tmp_path / "trained.tlt", model.to_archive())
-    return tmp_path / "trained.tlt"
+    archive.write(path, model.to_archive())
+    return path
+
+
+@pytest.fixture
+def trained(written, tmp_path):
+    """A copy of that file."""
+    return Path(shutil.copy(written, tmp_path))
 
 
 def frcnn(*arguments):

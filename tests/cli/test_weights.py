@@ -27,6 +27,7 @@ def mobilenet(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_an_import_says_what_it_found_and_what_the_spec_has_to_say(mobilenet, tmp_path):
     output = tmp_path / "out.h5"
     result = frcnn("weights", "import", mobilenet, "-a", "mobilenet_v2", "-o", output)
@@ -38,6 +39,7 @@ def test_an_import_says_what_it_found_and_what_the_spec_has_to_say(mobilenet, tm
     assert f'  pretrained_weights: "{output}"' in lines
 
 
+@pytest.mark.slow
 def test_the_head_can_be_left_out(mobilenet, tmp_path):
     output = tmp_path / "out.h5"
     result = frcnn(
@@ -49,6 +51,7 @@ def test_the_head_can_be_left_out(mobilenet, tmp_path):
     assert not [name for name in layers if name.startswith(("block_13", "block_16", "conv_1"))]
 
 
+@pytest.mark.slow
 def test_what_an_import_prints_is_a_spec(mobilenet, tmp_path):
     output = tmp_path / "out.h5"
     result = frcnn("weights", "import", mobilenet, "-a", "mobilenet_v2", "-o", output)
@@ -59,6 +62,7 @@ def test_what_an_import_prints_is_a_spec(mobilenet, tmp_path):
     assert message.training_config.pretrained_weights == str(output)
 
 
+@pytest.mark.slow
 def test_an_import_replaces_no_file(mobilenet, tmp_path):
     output = tmp_path / "mine.h5"
     output.write_text("mine")
@@ -68,6 +72,7 @@ def test_an_import_replaces_no_file(mobilenet, tmp_path):
     assert output.read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arch, message",
     [
@@ -102,7 +107,9 @@ def trained(tmp_path_factory):
     toy.write_scenes(folder, "train", 16, seed=0)
     spec = folder / "spec.txt"
     # Without pretrained weights, freeze_bn measures the statistics.
-    spec.write_text(toy.spec_text(folder, epochs=1, model="freeze_bn: True", rate=1e-6))
+    spec.write_text(
+        toy.spec_text(folder, epochs=1, model="freeze_bn: True", rate=1e-6, optimizer="sgd { }")
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("frcnn_core.plugin.installed", toy.plugins)
         result = frcnn("train", "-e", spec, "-r", folder / "results")
@@ -120,6 +127,7 @@ def doctor(trained, monkeypatch):
     return doctor
 
 
+@pytest.mark.slow
 def test_weights_that_see_what_they_saw_fit(doctor, trained):
     result = doctor(trained[1])
     assert result.exit_code == 0, result.output
@@ -131,6 +139,7 @@ def test_weights_that_see_what_they_saw_fit(doctor, trained):
     assert "these weights fit" in result.output
 
 
+@pytest.mark.slow
 def test_kernels_in_another_order_look_wrong(doctor, trained, tmp_path):
     layers = weights.read_weights(trained[1])
     for arrays in layers.values():
@@ -144,6 +153,7 @@ def test_kernels_in_another_order_look_wrong(doctor, trained, tmp_path):
     assert "These weights look wrong" in result.output
 
 
+@pytest.mark.slow
 def test_another_preprocessing_is_told_with_those_that_fit_better(doctor, trained, tmp_path):
     spec = tmp_path / "spec.txt"
     text = trained[0].read_text()
@@ -159,12 +169,14 @@ def test_another_preprocessing_is_told_with_those_that_fit_better(doctor, traine
     assert "Doubtful" not in result.output
 
 
+@pytest.mark.slow
 def test_a_folder_without_images_says_how_to_give_another(doctor, trained, tmp_path):
     result = doctor(trained[1], "-i", tmp_path)
     assert result.exit_code == 2
     assert f"No image was found in {tmp_path}. Give a folder of images with -i." in result.output
 
 
+@pytest.mark.slow
 def test_no_preprocessing_is_guessed_where_the_first_statistics_are_missing(
     doctor, trained, tmp_path
 ):
@@ -177,6 +189,7 @@ def test_no_preprocessing_is_guessed_where_the_first_statistics_are_missing(
     assert "Median correlation" in result.output and "prepared otherwise" not in result.output
 
 
+@pytest.mark.slow
 def test_weights_without_statistics_say_that_nothing_can_be_said(doctor, tmp_path):
     layers = {"conv0": {"kernel": np.ones((3, 3, 3, 8), "float32")}}
     weights.write_weights(
