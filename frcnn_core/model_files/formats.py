@@ -72,9 +72,9 @@ def recognise(path: Path) -> Format:
         ModelFileError: there is no such file, or it cannot be opened.
     """
     path = Path(path)
-    if path.is_dir():
-        return Format.SAVED_MODEL if (path / "saved_model.pb").exists() else Format.FOLDER
     try:
+        if path.is_dir():
+            return Format.SAVED_MODEL if (path / "saved_model.pb").exists() else Format.FOLDER
         with open(path, "rb") as file:
             head = file.read(512)
     except FileNotFoundError:

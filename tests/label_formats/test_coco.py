@@ -225,3 +225,21 @@ def test_a_hundred_thousand_images_take_seconds_and_masks_no_memory(tmp_path):
     assert seconds < 30
     # The text and its bytes may be there at once; then come some hundred bytes an object.
     assert grown < 2 * path.stat().st_size + 3 * 10**5 * 1000
+
+
+def test_an_image_that_is_not_listed_is_an_error_and_still_has_a_place(tmp_path):
+    path = tmp_path / "instances.json"
+    path.write_text('{"images": [], "annotations": [], "categories": []}')
+    labels = CocoLabels().open(path, CocoLabels.Options())
+    assert labels.place("a") == f"{path}: image a"
+    with pytest.raises(DataError, match="has no image called 'a'"):
+        labels.read("a", None)
+
+
+def test_labels_that_are_neither_file_nor_folder_are_told(tmp_path):
+    coco = CocoLabels()
+    with pytest.raises(DataError, match="there is no such file"):
+        coco.open(tmp_path / "absent.json", coco.Options())
+    loop = tmp_path / "loop.json"
+    loop.symlink_to(loop)
+    assert not coco.recognises(loop)
