@@ -1,7 +1,12 @@
-"""Whole trainings of a toy detector, stopped and taken up again."""
+"""Whole trainings of a toy detector, stopped and taken up again.
 
-import json
+The first step of each training costs seconds, the others nothing: what several tests look at is
+trained once.  ``test_mixed_precision.py`` looks at what is learnt.
+"""
+
 import shutil
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,6 +20,8 @@ from frcnn_core.model_files.checkpoints import how_to_resume
 from frcnn_core.model_files.keras_files import write_hdf5
 from frcnn_core.spec.load import loads
 from frcnn_core.training import EarlyStopping, EpochDone, Interrupted, StepDone
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +37,9 @@ def spec_of(folder, **given):
     return loads(toy.spec_text(folder, **given), "spec.txt")
 
 
-def training(folder, results, *, use_amp=False, key="", **given):
+def training(folder, results, *, max_bad=0, **given):
     return assemble.training(
-        spec_of(folder, **given), toy.plugins(), results_dir=results, use_amp=use_amp, key=key
+        spec_of(folder, **given), toy.plugins(), results_dir=results, max_bad=max_bad
     )
 
 
@@ -46,21 +53,6 @@ def resume(path):
 
 def statistics(made):
     return made.trainer.model.detector.features.get_layer("conv3_bn").moving_variance.numpy()
-
-
-def test_frozen_statistics_without_pretrained_weights_are_measured_and_survive_resuming(
-    scenes, tmp_path
-):
-    made = training(scenes, tmp_path, model="freeze_bn: True", epochs=2)
-    measured = statistics(made)
-    assert not np.allclose(measured, 1.0)
-    run(made, stop_at=(2, 1))
-    np.testing.assert_array_equal(statistics(made), measured)
-    checkpoint = tmp_path / "frcnn_toy.epoch_1.tlt"
-    resumed = training(
-        scenes, tmp_path, model="freeze_bn: True", epochs=2, training=resume(checkpoint)
-    )
-    np.testing.assert_array_equal(statistics(resumed), measured)
 
 
 def test_frozen_statistics_that_come_with_weights_stay_and_the_others_are_measured(
@@ -89,29 +81,67 @@ def test_numbers_are_those_that_were_typed_not_the_nearest_float32():
 # Trainings that go on -------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(scenes, tmp_path_factory):
-    """The results of four epochs of two steps."""
-    results = tmp_path_factory.mktemp("uninterrupted")
-    run(training(scenes, results))
-    return results
+class Ran(NamedTuple):
+    """A training that ran."""
+
+    results: Path
+    events: list
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def checkpoints(self):
+        return sorted(path.name for path in self.results.glob("*.tlt"))
+
+
+DROPOUT = "dropout_rate: 0.5"
 
 
 @pytest.fixture(scope="module")
-def interrupted(scenes, tmp_path_factory):
-    """The results of two epochs and one step of a third."""
-    results = tmp_path_factory.mktemp("interrupted")
-    events = run(training(scenes, results), stop_at=(3, 1))
-    assert isinstance(events[-1], Interrupted)
-    return results
+def spoilt(tmp_path_factory):
+    """Six scenes to train on, the first one empty, and another one no image."""
+    folder = tmp_path_factory.mktemp("spoilt")
+    toy.write_scenes(folder, "train", 6, seed=0, empty=1)
+    (folder / "images" / "train_3.png").write_bytes(b"no image")
+    return folder
 
 
-def names_in(results):
-    return sorted(path.name for path in results.glob("*.tlt"))
+def ran(spoilt, results, start=None, stop_at=None) -> Ran:
+    """Four epochs of two steps with all that a training may remember, or some of them.
+
+    Args:
+        start: a checkpoint, of which a copy is resumed.
+    """
+    if start:
+        shutil.copy(start, results / start.name)
+    more = resume(results / start.name) if start else ""
+    made = training(spoilt, results, max_bad=1, model=DROPOUT, training=more)
+    return Ran(results, run(made, stop_at))
 
 
-def same_bytes(name, *folders):
-    one, other = ((folder / name).read_bytes() for folder in folders)
+@pytest.fixture(scope="module")
+def uninterrupted(spoilt, tmp_path_factory):
+    """Four epochs of two steps."""
+    return ran(spoilt, tmp_path_factory.mktemp("uninterrupted"))
+
+
+@pytest.fixture(scope="module")
+def interrupted(spoilt, tmp_path_factory):
+    """Two epochs and one step of a third."""
+    found = ran(spoilt, tmp_path_factory.mktemp("interrupted"), stop_at=(3, 1))
+    assert isinstance(found.events[-1], Interrupted)
+    return found
+
+
+@pytest.fixture(scope="module")
+def resumed(spoilt, interrupted, tmp_path_factory):
+    """What was interrupted, from its last step on."""
+    start = interrupted.results / "frcnn_toy.epoch_2.step_1.tlt"
+    return ran(spoilt, tmp_path_factory.mktemp("resumed"), start)
+
+
+def same_bytes(name, *trainings):
+    one, other = ((training.results / name).read_bytes() for training in trainings)
     return one == other
 
 
@@ -121,76 +151,58 @@ def test_the_same_seed_gives_the_same_bytes(uninterrupted, interrupted):
 
 
 def test_two_epochs_and_two_more_are_four_epochs_to_the_last_bit(
-    scenes, uninterrupted, interrupted, tmp_path
+    spoilt, uninterrupted, interrupted, tmp_path
 ):
-    start = tmp_path / "frcnn_toy.epoch_2.tlt"
-    shutil.copy(interrupted / start.name, start)
-    events = run(training(scenes, tmp_path, training=resume(start)))
-    assert [event.epoch for event in events if isinstance(event, EpochDone)] == [3, 4]
+    found = ran(spoilt, tmp_path, interrupted.results / "frcnn_toy.epoch_2.tlt")
+    assert [event.epoch for event in found.of(EpochDone)] == [3, 4]
     for epoch in (3, 4):
-        assert same_bytes(f"frcnn_toy.epoch_{epoch}.tlt", uninterrupted, tmp_path)
+        assert same_bytes(f"frcnn_toy.epoch_{epoch}.tlt", uninterrupted, found)
 
 
 def test_a_training_stopped_in_mid_epoch_goes_on_to_the_last_bit(
-    scenes, uninterrupted, interrupted, tmp_path
+    uninterrupted, interrupted, resumed
 ):
-    assert names_in(interrupted) == [
+    assert interrupted.checkpoints() == [
         "frcnn_toy.epoch_1.tlt",
         "frcnn_toy.epoch_2.step_1.tlt",
         "frcnn_toy.epoch_2.tlt",
     ]
-    start = tmp_path / "frcnn_toy.epoch_2.step_1.tlt"
-    shutil.copy(interrupted / start.name, start)
-    first = run(training(scenes, tmp_path, training=resume(start)))[0]
+    first = resumed.events[0]
     assert (first.epoch, first.step) == (3, 2)
     for epoch in (3, 4):
-        assert same_bytes(f"frcnn_toy.epoch_{epoch}.tlt", uninterrupted, tmp_path)
+        assert same_bytes(f"frcnn_toy.epoch_{epoch}.tlt", uninterrupted, resumed)
 
 
-def test_a_training_that_skips_a_bad_image_goes_on_to_the_last_bit_too(tmp_path):
-    folder = tmp_path / "scenes"
-    toy.write_scenes(folder, "train", 6, seed=0)
-    (folder / "images" / "train_3.png").write_bytes(b"no image")
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-
-    def made(results, **given):
-        return assemble.training(
-            spec_of(folder, epochs=2, **given), toy.plugins(), results_dir=results, max_bad=1
-        )
-
-    events = run(made(whole))
-    done = [event for event in events if isinstance(event, EpochDone)]
-    assert [event.num_bad_images for event in done] == [1, 1]
-    *_, interrupted = run(made(parts), stop_at=(2, 1))
-    run(made(parts, training=resume(interrupted.checkpoint)))
-    assert same_bytes("frcnn_toy.epoch_2.tlt", whole, parts)
+def test_a_training_that_skips_a_bad_image_goes_on_to_the_last_bit_too(uninterrupted, resumed):
+    assert [event.num_bad_images for event in uninterrupted.of(EpochDone)] == [1, 1, 1, 1]
+    assert same_bytes("frcnn_toy.epoch_4.tlt", uninterrupted, resumed)
 
 
-def test_dropout_goes_on_drawing_where_it_stopped(scenes, tmp_path):
-    dropout = {"model": "dropout_rate: 0.5", "epochs": 2}
-    run(training(scenes, tmp_path / "whole", **dropout))
-    run(training(scenes, tmp_path / "part", **dropout), stop_at=(2, 1))
-    start = tmp_path / "part/frcnn_toy.epoch_1.step_1.tlt"
-    run(training(scenes, tmp_path / "part", training=resume(start), **dropout))
-    assert same_bytes("frcnn_toy.epoch_2.tlt", tmp_path / "whole", tmp_path / "part")
+def test_dropout_goes_on_drawing_where_it_stopped(uninterrupted, resumed):
+    def draws(epoch):
+        stored = archive.read(uninterrupted.results / f"frcnn_toy.epoch_{epoch}.tlt").weights
+        return [v.tolist() for name, v in stored.items() if name.endswith("seed_generator_state")]
+
+    assert draws(2) != draws(4)
+    assert same_bytes("frcnn_toy.epoch_4.tlt", uninterrupted, resumed)
 
 
 def test_what_an_interrupted_training_says_to_type_is_what_resumes(scenes, interrupted, tmp_path):
-    start = interrupted / "frcnn_toy.epoch_2.step_1.tlt"
+    start = interrupted.results / "frcnn_toy.epoch_2.step_1.tlt"
     typed = how_to_resume(start).partition("training_config {")[2].rpartition("}")[0]
     made = training(scenes, tmp_path, training=typed)
     assert (made.trainer.progress.epoch, made.trainer.progress.step) == (2, 1)
 
 
 def test_resuming_with_other_classes_is_refused(scenes, interrupted, tmp_path):
-    start = interrupted / "frcnn_toy.epoch_2.tlt"
+    start = interrupted.results / "frcnn_toy.epoch_2.tlt"
     with pytest.raises(SpecError, match=r"the spec has the classes red, sky.*for blue, red"):
         training(scenes, tmp_path, blue="sky", training=resume(start))
 
 
 @pytest.mark.parametrize("field", ["resume_from_model", "retrain_pruned_model"])
 def test_images_prepared_otherwise_than_before_are_refused(scenes, interrupted, tmp_path, field):
-    start = interrupted / "frcnn_toy.epoch_2.tlt"
+    start = interrupted.results / "frcnn_toy.epoch_2.tlt"
     resize = "augmentation_config { preprocessing { enable_auto_resize: True } }"
     text = toy.spec_text(scenes, training=f'{field}: "{start}"') + resize
     with pytest.raises(SpecError, match=r"(?s)Spec: stretched to 64x64.*Model: cut or padded"):
@@ -213,7 +225,7 @@ def test_images_prepared_otherwise_than_before_are_refused(scenes, interrupted, 
 def test_boxes_coded_otherwise_than_before_are_refused(
     scenes, interrupted, tmp_path, change, message
 ):
-    start = resume(interrupted / "frcnn_toy.epoch_2.tlt")
+    start = resume(interrupted.results / "frcnn_toy.epoch_2.tlt")
     others = "".join(f"classifier_regr_std {{ key: '{k}' value: 5 }} " for k in "ywh")
     given = {
         **change,
@@ -224,7 +236,7 @@ def test_boxes_coded_otherwise_than_before_are_refused(
 
 
 def test_resuming_with_another_optimizer_is_refused(scenes, interrupted, tmp_path):
-    start = interrupted / "frcnn_toy.epoch_2.tlt"
+    start = interrupted.results / "frcnn_toy.epoch_2.tlt"
     with pytest.raises(ModelFileError, match="trained with another optimizer"):
         training(scenes, tmp_path, optimizer="sgd { }", training=resume(start))
 
@@ -237,7 +249,7 @@ def test_resuming_from_a_model_without_optimizer_says_what_else_to_do(scenes, tm
 
 
 def test_pretrained_weights_are_a_start_without_progress(scenes, interrupted, tmp_path):
-    start = interrupted / "frcnn_toy.epoch_2.tlt"
+    start = interrupted.results / "frcnn_toy.epoch_2.tlt"
     made = training(scenes, tmp_path, training=f'pretrained_weights: "{start}"')
     stored = archive.read(start).weights
     assert all((array == stored[name]).all() for name, array in weights(made).items())
@@ -259,20 +271,20 @@ def test_a_pruned_model_is_a_start_that_keeps_its_weights(scenes, tmp_path):
 
 
 def test_checkpoints_carry_the_spec_the_classes_and_how_images_reach_the_network(
-    scenes, uninterrupted
+    spoilt, uninterrupted
 ):
-    path = uninterrupted / "frcnn_toy.epoch_4.tlt"
+    path = uninterrupted.results / "frcnn_toy.epoch_4.tlt"
     model = assemble.open_model(path, "", toy.plugins())
-    assert model.spec == toy.spec_text(scenes)
+    assert model.spec == toy.spec_text(spoilt, model=DROPOUT)
     assert model.class_names == ("blue", "red")
-    assert model.preprocessing == assemble.preprocessing(spec_of(scenes))
+    assert model.preprocessing == assemble.preprocessing(spec_of(spoilt))
     assert model.progress["epoch"] == 4
 
 
 def test_a_model_of_a_missing_plugin_says_so(uninterrupted):
     from frcnn_core.plugin.discovery import Plugins
 
-    path = uninterrupted / "frcnn_toy.epoch_4.tlt"
+    path = uninterrupted.results / "frcnn_toy.epoch_4.tlt"
     with pytest.raises(SpecError, match="no backbone is called 'toy'"):
         assemble.open_model(path, "", Plugins([]))
 
@@ -287,9 +299,53 @@ def test_output_model_names_the_checkpoints_as_tlt_3_does(scenes, tmp_path):
     assert made.results_dir == tmp_path / "out"
 
 
-def test_a_batch_of_nothing_but_an_empty_image_is_learnt_from(scenes, tmp_path):
-    made = training(scenes, tmp_path, batch_size=1, epochs=1)
-    steps = [event for event in run(made) if isinstance(event, StepDone)]
+class Validated(NamedTuple):
+    """A training that ran."""
+
+    made: assemble.Training
+    measured: np.ndarray
+    """Statistics before the first step."""
+    events: list
+    told: list
+    """How many more images were done, by validation."""
+
+
+FROZEN = {"model": "freeze_bn: True", "batch_size": 1, "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def validated(scenes, tmp_path_factory):
+    """Two epochs image by image, the second one validated; pictures are drawn of two images."""
+    told = []
+    spec = spec_of(
+        scenes,
+        **FROZEN,
+        period=2,
+        validation=toy.validated_on(scenes, "val"),
+        training="visualizer { enabled: True num_images: 2 }",
+    )
+    made = assemble.training(
+        spec,
+        toy.plugins(),
+        results_dir=tmp_path_factory.mktemp("validated"),
+        on_validation=told.append,
+    )
+    return Validated(made, statistics(made), run(made), told)
+
+
+def test_frozen_statistics_without_pretrained_weights_are_measured_and_survive_resuming(
+    scenes, validated, tmp_path
+):
+    measured = validated.measured
+    assert not np.allclose(measured, 1.0)
+    np.testing.assert_array_equal(statistics(validated.made), measured)
+    checkpoint = validated.made.results_dir / "frcnn_toy.epoch_1.tlt"
+    resumed = training(scenes, tmp_path, **FROZEN, training=resume(checkpoint))
+    np.testing.assert_array_equal(statistics(resumed), measured)
+
+
+def test_a_batch_of_nothing_but_an_empty_image_is_learnt_from(validated):
+    steps = [e for e in validated.events if isinstance(e, StepDone) and e.epoch == 1]
     assert len(steps) == 6
     empty = [step for step in steps if step.losses["rpn_box"] == 0]
     assert len(empty) == 1
@@ -297,33 +353,14 @@ def test_a_batch_of_nothing_but_an_empty_image_is_learnt_from(scenes, tmp_path):
     assert empty[0].losses["rpn_class"] > 0
 
 
-@pytest.mark.slow
-def test_mixed_precision_on_a_cpu_trains_in_bfloat16_and_saves_in_float32(scenes, tmp_path):
-    made = training(scenes, tmp_path, use_amp=True, epochs=2)
-    assert made.precision == "mixed_bfloat16"
-    events = run(made)
-    assert all(
-        np.isfinite(list(e.losses.values())).all() for e in events if isinstance(e, StepDone)
-    )
-    stored = archive.read(tmp_path / "frcnn_toy.epoch_2.tlt")
-    assert "bfloat16" not in json.dumps(stored.parts)
-    assert {str(array.dtype) for array in stored.weights.values()} == {"float32"}
-
-
-def test_a_validation_tells_the_map_of_the_validation_scenes(scenes, tmp_path):
-    told = []
-    made = assemble.training(
-        spec_of(scenes, epochs=2, period=2, validation=toy.validated_on(scenes, "val")),
-        toy.plugins(),
-        results_dir=tmp_path,
-        on_validation=told.append,
-    )
+def test_a_validation_tells_the_map_of_the_validation_scenes(validated):
+    made = validated.made
     assert (made.data.count, made.validation.summary.count) == (6, 4)
-    epochs = [event for event in run(made) if isinstance(event, EpochDone)]
+    epochs = [event for event in validated.events if isinstance(event, EpochDone)]
     assert epochs[0].validation is None
     assert epochs[1].validation.num_images == 4
     assert 0 <= epochs[1].validation.primary <= 1
-    assert sum(told) == 4
+    assert sum(validated.told) == 4
 
 
 def test_the_spec_says_how_often_images_of_a_source_come(scenes, tmp_path):
@@ -370,32 +407,7 @@ def test_the_trainer_obeys_the_spec(scenes, tmp_path):
     assert (made.validation, trainer.validate, made.visualizer) == (None, None, None)
 
 
-def test_the_visualizer_draws_the_first_validation_images(scenes, tmp_path):
-    made = training(
-        scenes,
-        tmp_path,
-        validation=toy.validated_on(scenes, "val"),
-        training="visualizer { enabled: True num_images: 2 }",
-    )
-    pictures = made.visualizer.pictures()
+def test_the_visualizer_draws_the_first_validation_images(validated):
+    pictures = validated.made.visualizer.pictures()
     assert list(pictures) == ["val_0.png", "val_1.png"]
     assert {picture.shape for picture in pictures.values()} == {(64, 64, 3)}
-
-
-@pytest.mark.slow
-def test_it_learns_to_find_red_and_blue_squares(tmp_path):
-    toy.write_scenes(tmp_path, "train", 64, seed=0)
-    toy.write_scenes(tmp_path, "val", 16, seed=1)
-    made = training(
-        tmp_path,
-        tmp_path / "results",
-        epochs=16,
-        rate=0.005,
-        period=8,
-        validation=toy.validated_on(tmp_path, "val"),
-    )
-    epochs = [event for event in run(made) if isinstance(event, EpochDone)]
-    losses = [sum(epoch.losses.values()) for epoch in epochs]
-    assert losses[-1] < 0.5 * losses[0]
-    mAP = [epoch.validation.primary for epoch in epochs if epoch.validation]
-    assert mAP[-1] > 0.5
