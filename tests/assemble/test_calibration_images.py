@@ -126,6 +126,7 @@ def test_a_tensorfile_of_another_size_says_which_sizes(model, tmp_path):
         calibration(model, cal_data_file=tmp_path / "cal.tensor")
 
 
+@pytest.mark.slow
 def test_without_images_given_those_that_the_spec_trains_on_are_taken(model, scenes):
     spec = toy.spec_text(scenes, validation=toy.validated_on(scenes, "test"), seed=3)
     found = calibration(model, spec, batches=5, batch_size=2)
@@ -147,11 +148,13 @@ def test_without_images_given_those_that_the_spec_trains_on_are_taken(model, sce
     assert not np.array_equal(images, again), "the spec's seed shuffles them"
 
 
+@pytest.mark.slow
 def test_validation_data_that_is_gone_does_not_matter(model, scenes):
     spec = toy.spec_text(scenes, validation=toy.validated_on(scenes, "nowhere"))
     assert calibration(model, spec, batches=1, batch_size=2).num_batches == 1
 
 
+@pytest.mark.slow
 def test_a_bad_training_image_is_named_and_skipped(model, tmp_path, caplog):
     toy.write_scenes(tmp_path, "train", 3, seed=1)
     (tmp_path / "images" / "train_1.png").write_bytes(b"?")

@@ -134,6 +134,7 @@ def digests(files):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.slow
 def test_the_blood_cells_give_the_same_bytes_from_every_format(cells, tmp_path):
     found = {}
     for name, labels in cells.items():

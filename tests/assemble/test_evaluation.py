@@ -107,6 +107,7 @@ def test_an_exported_file_whose_libraries_are_missing_says_what_to_install(engin
         assemble.open_runtime(engine, "", lacking, DetectionSettings())
 
 
+@pytest.mark.slow
 def test_any_other_file_is_a_model_that_detects_as_it_is_told(tmp_path):
     archive.write(tmp_path / "toy.tlt", toy.model().to_archive())
     settings = DetectionSettings(20, 10, classifier_nms_max_boxes=3)

@@ -173,6 +173,7 @@ def recorded(folder, results, **given) -> list[tuple[str, str]]:
     return [(one["kind"], one["name"]) for one in made.trainer.model.provenance]
 
 
+@pytest.mark.slow
 def test_a_training_records_its_components(scenes, tmp_path):
     assert recorded(scenes, tmp_path) == [
         ("backbone", "toy"),
@@ -181,6 +182,7 @@ def test_a_training_records_its_components(scenes, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_training_that_validates_records_its_metrics_too(scenes, tmp_path):
     validation = toy.validated_on(scenes, "val")
     found = recorded(scenes, tmp_path, validation=validation, optimizer='plugin { name: "adamw" }')

@@ -21,8 +21,14 @@ def written(folder, model):
     return folder / "model.tlt"
 
 
-def test_what_a_threshold_leaves_is_told_as_it_comes(tmp_path):
-    prunable = open_prunable(written(tmp_path, toy.model()), "", toy.plugins(), SMALL)
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """Of a toy as it is."""
+    return written(tmp_path_factory.mktemp("toy"), toy.model())
+
+
+def test_what_a_threshold_leaves_is_told_as_it_comes(file):
+    prunable = open_prunable(file, "", toy.plugins(), SMALL)
     threshold = prunable.plan.threshold_for(0.4)
     report = prunable.report(threshold)
     pruned = prunable.pruned(threshold)
@@ -67,11 +73,11 @@ def test_a_depthwise_convolution_is_told_of_with_the_channels_it_reads(tmp_path)
     assert a.after == 2
 
 
-def test_what_the_backbone_names_keeps_its_channels(tmp_path, monkeypatch):
+def test_what_the_backbone_names_keeps_its_channels(file, monkeypatch):
     plugins = toy.plugins()
     entry = plugins.backbones.entry("toy")
     monkeypatch.setattr(type(entry.component), "unprunable", ("conv2",))
-    report = open_prunable(written(tmp_path, toy.model()), "", plugins, SMALL).report(1.0)
+    report = open_prunable(file, "", plugins, SMALL).report(1.0)
     kept = {change.layer: change.after for change in report.layers}
     assert (kept["features/conv1"], kept["features/conv2"]) == (2, 16)
     (reason,) = [c.whole_because for c in report.layers if c.layer == "features/conv2"]
@@ -84,14 +90,13 @@ def test_frozen_layers_are_marked(tmp_path):
     assert [change.layer for change in report.layers if change.frozen] == ["features/conv1"]
 
 
-def test_a_layer_that_is_not_there_is_refused(tmp_path):
-    path = written(tmp_path, toy.model())
+def test_a_layer_that_is_not_there_is_refused(file):
     with pytest.raises(FrcnnError, match="Did you mean features/conv1"):
-        open_prunable(path, "", toy.plugins(), SMALL, excluded_layers=["features/conv11"])
+        open_prunable(file, "", toy.plugins(), SMALL, excluded_layers=["features/conv11"])
 
 
-def test_what_a_report_says_is_ready_for_json(tmp_path):
-    report = open_prunable(written(tmp_path, toy.model()), "", toy.plugins(), SMALL).report(0.5)
+def test_what_a_report_says_is_ready_for_json(file):
+    report = open_prunable(file, "", toy.plugins(), SMALL).report(0.5)
     content = json.loads(json.dumps(report.as_dict()))
     assert content["threshold"] == 0.5 and content["granularity"] == 1
     assert len(content["layers"]) == len(report.layers)

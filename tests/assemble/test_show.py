@@ -48,6 +48,7 @@ def red_or_blue(pixels: np.ndarray) -> list[int]:
     return [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("split", "count"), [("training", 6), ("validation", 4)])
 def test_without_augmentation_the_pixels_are_those_of_the_files(scenes, split, count):
     shown = seen(spec_of(scenes), split)
@@ -64,6 +65,7 @@ def test_without_augmentation_the_pixels_are_those_of_the_files(scenes, split, c
         assert one.truth.classes.tolist() == [0 if blue > red else 1]  # blue, red
 
 
+@pytest.mark.slow
 def test_each_image_comes_as_it_is_and_then_in_every_draw(scenes):
     shown = seen(spec_of(scenes), count=3, draws=4)
     assert [(one.draw, one.number) for one in shown] == [
@@ -82,18 +84,20 @@ def test_each_image_comes_as_it_is_and_then_in_every_draw(scenes):
     assert False in mirrored
 
 
+@pytest.mark.slow
 def test_equal_seeds_show_the_same_and_others_do_not(scenes):
     spec = spec_of(scenes, WILD)
 
     def draws(**options):
         return [one.pixels for one in seen(spec, count=2, draws=1, **options)[2:]]
 
-    first, again, other = draws(seed=7), draws(seed=7), draws(seed=8)
+    first, again, other = draws(seed=42), draws(seed=42), draws(seed=8)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    np.testing.assert_array_equal(draws(), draws(seed=42))  # the spec's own
+    np.testing.assert_array_equal(draws(), first)  # the spec's own
 
 
+@pytest.mark.slow
 def test_no_augmentation_of_the_spec_changes_what_is_evaluated(scenes):
     """The very batches of an evaluation, under the wildest augmentation and under none."""
     found = []
@@ -106,12 +110,14 @@ def test_no_augmentation_of_the_spec_changes_what_is_evaluated(scenes):
         np.testing.assert_array_equal(plain.numpy(), wild.numpy())
 
 
+@pytest.mark.slow
 def test_some_images_of_many_are_drawn_from_all_of_them(scenes):
     names = [[one.truth.name for one in seen(spec_of(scenes), count=2, seed=s)] for s in range(6)]
     assert all(len(set(pair)) == 2 and pair == sorted(pair) for pair in names)
     assert len({name for pair in names for name in pair}) >= 5
 
 
+@pytest.mark.slow
 def test_a_bad_image_is_named_and_the_others_keep_their_numbers(tmp_path, caplog):
     toy.write_scenes(tmp_path, "train", 3, seed=0)
     (tmp_path / "images" / "train_1.png").write_bytes(b"?")
@@ -121,6 +127,7 @@ def test_a_bad_image_is_named_and_the_others_keep_their_numbers(tmp_path, caplog
     assert "train_1.png" in caplog.text
 
 
+@pytest.mark.slow
 def test_nothing_but_bad_images_is_an_error_that_names_them(tmp_path):
     toy.write_scenes(tmp_path, "train", 2, seed=0)
     for path in (tmp_path / "images").iterdir():

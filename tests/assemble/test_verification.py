@@ -79,6 +79,7 @@ def test_a_folders_images_come_in_batches_and_one_that_is_damaged_is_told_once(t
     np.testing.assert_array_equal(batches[0].images, np.full((2, 32, 48, 3), 200, np.float32))
 
 
+@pytest.mark.slow
 def test_the_model_sees_images_rounded_as_a_file_that_takes_8_bits_does(tmp_path):
     archive.write(tmp_path / "a.tlt", toy.model().to_archive())
     own = toy.model().preprocessing
@@ -110,6 +111,7 @@ def test_the_model_sees_images_rounded_as_a_file_that_takes_8_bits_does(tmp_path
     assert np.abs(unrounded.scores - both[0].scores).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_two_model_files_can_be_compared_as_well(tmp_path):
     """A retrained model with the one before it, say; both then detect as the spec says."""
     for name in ("a.tlt", "b.tlt"):
