@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from frcnn_core.cli import main
+
+pytestmark = pytest.mark.slow
 
 TINYNET = Path(__file__).parents[1] / "examples" / "frcnn-backbone-tinynet"
 
@@ -73,7 +78,6 @@ except UnknownComponentError as error:
     )
 
 
-@pytest.mark.slow
 def test_frcnn_plugins_check_finds_nothing_wrong_with_it(run):
     report = run("-c", "from frcnn_core.cli import main; main()", "plugins", "check", "tinynet")
     *checks, last = [line for line in report.splitlines() if line.startswith(("  ", "tinynet:"))]
@@ -81,11 +85,10 @@ def test_frcnn_plugins_check_finds_nothing_wrong_with_it(run):
     assert last == f"tinynet: {len(checks)} checks: {len(checks)} ok."
 
 
-@pytest.mark.slow
 def test_a_new_backbone_passes_its_own_tests_at_once(site, tmp_path):
     folder = tmp_path / "new"
-    command = "from frcnn_core.cli import main; main()"
-    assert site.run("-c", command, "plugins", "new", "backbone", "my_net", folder).returncode == 0
+    words = ["plugins", "new", "backbone", "my_net", str(folder)]
+    assert CliRunner().invoke(main, words).exit_code == 0
     written = sorted(path.name for path in folder.iterdir())
     flags = ["-q", "-p", "no:cacheprovider"]
     alone = {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": ""}
@@ -120,7 +123,6 @@ except FrcnnError as error:
 """
 
 
-@pytest.mark.slow
 def test_a_model_made_with_it_says_what_to_install_where_it_is_missing(run, tmp_path):
     path = tmp_path / "model.tlt"
     assert run("-c", SAVE_AND_OPEN, str(path)) == (

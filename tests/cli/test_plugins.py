@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from frcnn_core.cli import main
+from frcnn_core.plugin.discovery import installed
 
 HEAVY = {"tensorflow", "keras", "numpy", "google.protobuf", "rich"}
 
@@ -32,10 +33,24 @@ def frcnn_register_backbones():
 """
 
 
+def invoke(site, *words, **environment):
+    """``frcnn plugins`` in this process, with what has been put into the site."""
+    installed.cache_clear()
+    try:
+        return CliRunner().invoke(main, ["plugins", *map(str, words)], env=environment)
+    finally:
+        installed.cache_clear()
+
+
 def plugins(site, *words, **environment) -> str:
-    run = site.run(
-        "-c", "from frcnn_core.cli import main; main()", "plugins", *words, **environment
-    )
+    run = invoke(site, *words, **environment)
+    assert run.exit_code == 0, run.output
+    return run.stdout
+
+
+def plugins_of_a_process(site, *words) -> str:
+    """The same where nothing has been loaded yet."""
+    run = site.run("-c", "from frcnn_core.cli import main; main()", "plugins", *words)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -160,7 +175,7 @@ def test_listing_takes_under_0_3_seconds(words):
 def test_load_times_are_listed_the_slowest_first(site):
     site.install("acme-net 1.2", "acme", "import time; time.sleep(0.05)\n" + NETWORK)
     site.install("bits 2.0", "bits", "import time; time.sleep(0.1)\nimport timm_that_is_not_there")
-    first, second, *rest = plugins(site, "--time").splitlines()
+    first, second, *rest = plugins_of_a_process(site, "--time").splitlines()
     assert first.split()[1:] == ["ms", "bits", "bits", "2.0", "broken"]
     assert second.split()[1:] == ["ms", "acme", "acme-net", "1.2", "net"]
     times = [float(line.split()[0]) for line in (first, second, *rest)]
@@ -176,7 +191,9 @@ def test_a_plugin_of_several_components_is_listed_once(site):
 
 def test_json_has_the_times_when_asked_for(site):
     site.install("bits 2.0", "bits", "import timm_that_is_not_there")
-    with_times, without = (json.loads(plugins(site, "--json", *w)) for w in (["--time"], []))
+    with_times, without = (
+        json.loads(plugins_of_a_process(site, "--json", *w)) for w in (["--time"], [])
+    )
     assert all(one["load_ms"] > 0 for one in with_times["components"] + with_times["broken"])
     assert not any("load_ms" in one for one in without["components"] + without["broken"])
 
@@ -221,9 +238,8 @@ def frcnn_register_lr_schedules():
 
 def check(site, *words, **environment):
     """Exit code, what was printed, and what was printed as an error."""
-    command = "from frcnn_core.cli import main; main()"
-    run = site.run("-c", command, "plugins", "check", *words, **environment)
-    return run.returncode, run.stdout, run.stderr
+    run = invoke(site, "check", *words, **environment)
+    return run.exit_code, run.stdout, run.stderr
 
 
 def test_a_component_that_keeps_its_contract_passes(site):
@@ -373,8 +389,6 @@ def test_a_name_that_is_taken_or_is_none_is_refused(tmp_path, name, message):
 
 def test_the_name_of_a_broken_plugin_is_taken(site, tmp_path):
     site.install("bits 2.0", "my_net", "import timm_that_is_not_there")
-    command = "from frcnn_core.cli import main; main()"
-    words = ["plugins", "new", "backbone", "my_net", str(tmp_path / "new")]
-    run = site.run("-c", command, *words)
-    assert run.returncode == 2
+    run = invoke(site, "new", "backbone", "my_net", tmp_path / "new")
+    assert run.exit_code == 2
     assert "There is a plugin 'my_net' already, from bits 2.0." in run.stderr

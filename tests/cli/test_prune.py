@@ -133,6 +133,7 @@ def test_excluded_layers_keep_their_filters(trained, tmp_path):
     assert "features/conv1 was named to keep its channels" in " ".join(result.output.split())
 
 
+@pytest.mark.slow
 def test_a_target_ratio_finds_the_threshold_and_says_it(trained, tmp_path):
     first, second = tmp_path / "first.tlt", tmp_path / "second.tlt"
     result = frcnn("-m", trained, "-o", first, "--target-ratio", 0.3, *SMALL)
@@ -143,6 +144,7 @@ def test_a_target_ratio_finds_the_threshold_and_says_it(trained, tmp_path):
     assert second.read_bytes() == first.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_pruned_model_has_no_progress_and_can_be_pruned_again(trained, tmp_path):
     first, second = tmp_path / "first.tlt", tmp_path / "second.tlt"
     before = trained.read_bytes()

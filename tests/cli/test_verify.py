@@ -16,6 +16,8 @@ from frcnn_core.model_files import archive
 from frcnn_core.plugin.components import LayerCost, Runtime
 from frcnn_core.plugin.registry import Registered
 
+pytestmark = pytest.mark.slow
+
 KEY = "secret"
 NUM_IMAGES = 5
 INFERENCE = "inference_config { rpn_nms_max_boxes: 20 classifier_nms_max_boxes: 10 }\n"
@@ -181,16 +183,17 @@ class Coarse(Exporter):
     suffix = ".coarse"
     precision = "int8"
 
+    def __init__(self, model, exact):
+        self.model, self.exact = model, exact
+
     def export(self, model, output, *, settings, options, images=None):
         raise AssertionError("nothing is exported here")
 
     def load(self, path, *, key=""):
-        settings = DetectionSettings(rpn_nms_max_boxes=20, classifier_nms_max_boxes=10)
-        model = toy.model()
-        exact = assemble.detect_function(model, settings)
+        model = self.model
 
         def detect(images, sizes):
-            found = exact(images, sizes)
+            found = self.exact(images, sizes)
             moved = np.asarray(found.boxes) + np.float32(1.0)
             return found._replace(boxes=moved, proposals=None)
 
@@ -205,9 +208,17 @@ class Coarse(Exporter):
         return [LayerCost(layer, 0.1 / 10**i) for i, layer in enumerate(layers)]
 
 
+@pytest.fixture(scope="module")
+def exact():
+    """The toy detector, and its function, which is built once."""
+    settings = DetectionSettings(rpn_nms_max_boxes=20, classifier_nms_max_boxes=10)
+    model = toy.model()
+    return model, assemble.detect_function(model, settings)
+
+
 @pytest.fixture
-def coarse(folder, monkeypatch):
-    exporter = Coarse()
+def coarse(folder, exact, monkeypatch):
+    exporter = Coarse(*exact)
 
     def installed():
         found = toy.plugins()
