@@ -1,5 +1,9 @@
 """A model that is trained again obeys the new spec, whatever its file says."""
 
+from copy import copy
+from dataclasses import replace
+from functools import cache
+
 import keras
 import numpy as np
 import pytest
@@ -17,6 +21,8 @@ from frcnn_core.plugin.registry import Registered
 from frcnn_core.pruning import find_channels, rebuild
 from frcnn_core.spec.load import loads
 from frcnn_core.structures import Batch
+
+pytestmark = pytest.mark.slow  # each draws a network, writes it and draws it anew: a second or two
 
 L2 = "regularizer { type: L2 weight: 0.25 }"
 L1 = "regularizer { type: L1 weight: 0.25 }"
@@ -37,11 +43,10 @@ def halved(model: Model) -> Model:
     channels = find_channels(parts)
     keep = {group: range(0, group.size, 2) for group in channels.groups if group.prunable}
     assert keep
-    smaller = assemble.new_model(loads(model.spec), toy.plugins())
+    detector = copy(model.detector)
     for name, part in rebuild(parts, channels, keep).items():
-        setattr(smaller.detector, name, part)
-    smaller.history = model.history
-    return smaller
+        setattr(detector, name, part)
+    return replace(model, detector=detector)
 
 
 @pytest.fixture
@@ -63,18 +68,26 @@ def retrain(tmp_path):
     return retrain
 
 
-@pytest.fixture
-def pruned(tmp_path):
-    """A toy with half of its channels and numbers of its own in every variable."""
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory):
+    """A toy with half of its channels and numbers of its own in every variable.
 
-    def pruned(model_config="", training=L2):
-        spec = spec_of(tmp_path, model=model_config, training=training)
+    Several tests look at one network, and change at most what is said beside it.
+    """
+    folder = tmp_path_factory.mktemp("pruned")
+
+    @cache
+    def drawn(model_config, training):
+        spec = spec_of(folder, model=model_config, training=training)
         model = halved(assemble.new_model(spec, toy.plugins()))
         random = np.random.default_rng(0)
         for part in model.detector.parts.values():
             for variable in part.weights:
                 variable.assign(random.uniform(0.1, 0.2, variable.shape))
         return model
+
+    def pruned(model_config="", training=L2):
+        return replace(drawn(model_config, training))
 
     return pruned
 
@@ -88,7 +101,7 @@ def kernels(detector, kinds=(keras.layers.Conv2D, keras.layers.Dense)):
     ]
 
 
-def losses_and_gradients(detector, side=toy.SIDE):
+def losses_of(detector, side=toy.SIDE):
     """Of one image with one object."""
     batch = Batch(
         images=tf.random.stateless_normal([1, side, side, 3], [0, 1]),
@@ -99,9 +112,13 @@ def losses_and_gradients(detector, side=toy.SIDE):
         difficult=tf.constant([[False]]),
         names=tf.constant(["scene"]),
     )
+    return detector.losses(batch, tf.constant([[0, 0]]), SETTINGS)
+
+
+def losses_and_gradients(detector, side=toy.SIDE):
     variables = detector.trainable_variables
     with tf.GradientTape() as tape:
-        losses = detector.losses(batch, tf.constant([[0, 0]]), SETTINGS)
+        losses = losses_of(detector, side)
         objective = losses.total
     gradients = tape.gradient(objective, variables)
     return losses, {v.path: g for v, g in zip(variables, gradients, strict=True)}
@@ -153,7 +170,7 @@ def test_pruning_and_retraining_can_take_turns(pruned, retrain):
     twice = retrain(halved(once), training=L2)
     assert twice.detector.features.get_layer("conv2").filters == 4
     assert twice.detector.head.get_layer("head_conv").kernel.shape == (3, 3, 4, 4)
-    assert float(losses_and_gradients(twice.detector)[0].regularization) > 0
+    assert float(losses_of(twice.detector).regularization) > 0
 
 
 def test_an_encrypted_file_is_retrained_with_its_key(pruned, retrain):
@@ -182,7 +199,7 @@ def test_it_can_be_retrained_in_mixed_precision(pruned, retrain):
 @pytest.mark.parametrize("before", [L1, L2])
 def test_no_reg_removes_the_regularizers_of_all_parts(pruned, retrain, before):
     found = retrain(pruned(training=before), training=NO_REG)
-    losses, _ = losses_and_gradients(found.detector)
+    losses = losses_of(found.detector)
     assert float(losses.regularization) == 0.0
     for part in found.detector.parts.values():
         assert not part.losses
@@ -191,14 +208,14 @@ def test_no_reg_removes_the_regularizers_of_all_parts(pruned, retrain, before):
 @pytest.mark.parametrize("before", [NO_REG, L1])
 def test_l2_is_the_weight_times_the_sum_of_all_kernels_squares(pruned, retrain, before):
     found = retrain(pruned(training=before), training=L2)
-    losses, _ = losses_and_gradients(found.detector)
+    losses = losses_of(found.detector)
     hand = 0.25 * sum(float(np.square(kernel.numpy()).sum()) for kernel in kernels(found.detector))
     assert float(losses.regularization) == pytest.approx(hand, rel=1e-5)
 
 
 def test_l1_is_the_weight_times_the_sum_of_all_kernels_sizes(pruned, retrain):
     found = retrain(pruned(training=L2), training=L1)
-    losses, _ = losses_and_gradients(found.detector)
+    losses = losses_of(found.detector)
     hand = 0.25 * sum(float(np.abs(kernel.numpy()).sum()) for kernel in kernels(found.detector))
     assert float(losses.regularization) == pytest.approx(hand, rel=1e-5)
 
@@ -291,7 +308,7 @@ def test_the_blocks_of_the_new_spec_are_frozen_and_no_others(pruned, retrain):
 def moved_statistics(detector):
     norm = detector.features.get_layer("conv0_bn")
     before = norm.moving_mean.numpy()
-    losses_and_gradients(detector)
+    losses_of(detector)
     return not np.array_equal(before, norm.moving_mean.numpy())
 
 
@@ -344,7 +361,7 @@ def test_twice_the_pool_size_comes_with_the_stride_that_undoes_it(pruned, retrai
     assert found.detector.head.input.shape == (None, 6, 6, 8)
     assert found.detector.head.get_layer("head_conv").strides == (2, 2)
     assert_same_weights(found, model)
-    losses, _ = losses_and_gradients(found.detector)
+    losses = losses_of(found.detector)
     assert np.isfinite(float(losses.total))
 
 
@@ -366,7 +383,6 @@ def resnet_text(folder, roi_pooling, **given):
     return text
 
 
-@pytest.mark.slow
 def test_a_pruned_resnet_takes_other_pool_sizes(retrain, tmp_path):
     spec = loads(resnet_text(tmp_path, "pool_size: 3"))
     model = halved(assemble.new_model(spec, toy.plugins()))
