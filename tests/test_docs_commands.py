@@ -24,7 +24,9 @@ PAGES = [
 def code(page: Path) -> list[str]:
     """Every code span and every line of a code block that is not of a programming language."""
     text = page.read_text()
-    blocks = re.findall(r"^```(?:sh|bash|)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    # All of them, or the end of one would be taken for the beginning of the next.
+    found = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = [block for language, block in found if language in ("", "sh", "bash")]
     prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]

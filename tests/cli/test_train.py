@@ -47,7 +47,7 @@ def train(*arguments):
 def test_two_runs_of_a_real_network_give_the_same_bytes(tmp_path):
     """Large enough that threads share the sums; a process each, since determinism is global."""
     data, spec = tmp_path / "street", tmp_path / "spec.txt"
-    generate(data, 4, num_test_images=0, width=320, height=192)
+    generate(data, 2, num_test_images=0, width=320, height=192)
     text = (data / "train_spec.txt").read_text()
     assert "validation_fold: 0" in text
     quick = "training_config { num_epochs: 1 checkpoint_interval: 1 }"
