@@ -149,6 +149,7 @@ def test_the_blood_cells_give_the_same_bytes_from_every_format(cells, tmp_path):
     assert found["voc"] == found["coco"] == found["yolo"] == found["kitti"]
 
 
+@pytest.mark.slow
 def test_a_source_of_kitti_text_gives_the_bytes_of_a_kitti_config(cells, tmp_path):
     names = f'root_directory_path: "{BCCD}" %s: "image_2" %s: "label_2" image_extension: ".jpg"'
     found = [

@@ -66,6 +66,7 @@ def converted(folder):
     return convert(plan).records
 
 
+@pytest.mark.slow
 def test_records_are_those_of_dataset_convert_but_for_the_folder_in_frame_ids(folder):
     (training,), (validation,) = assemble.sources(
         dataset(source(folder), more="validation_fold: 0")

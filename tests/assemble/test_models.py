@@ -49,6 +49,7 @@ def test_a_model_is_drawn_as_the_spec_says(tmp_path):
     assert model.detector.regression_scale == (10.0, 10.0, 5.0, 5.0)
 
 
+@pytest.mark.slow
 def test_fresh_weights_are_a_function_of_the_seed(tmp_path):
     one, same, other = (
         assemble.new_model(spec_of(tmp_path, seed=seed), toy.plugins()).to_archive().weights

@@ -10,6 +10,7 @@ from benchmarks.command import main
 from frcnn_core.processes.cores import num_cores
 
 
+@pytest.mark.slow
 def test_a_text_in_no_title_is_an_error_that_lists_the_cases():
     result = CliRunner().invoke(main, ["--only", "vgg"])
     assert result.exit_code == 2

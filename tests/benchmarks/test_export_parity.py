@@ -39,6 +39,7 @@ def test_a_folder_without_a_model_is_an_error(tmp_path):
         list(networks([tmp_path], ARCHS))
 
 
+@pytest.mark.slow
 def test_fresh_weights_get_logits_that_differ():
     detector = small_model().detector
     images = np.random.default_rng(0).standard_normal((1, 128, 192, 3), "float32")

@@ -28,6 +28,7 @@ def test_the_table_has_a_row_for_each_and_no_loss_of_float_over_itself():
     assert cells[5] == ["", "2.00", "", "3.00"]
 
 
+@pytest.mark.slow
 def test_models_and_their_spec_are_asked_for():
     result = CliRunner().invoke(main, [])
     assert result.exit_code == 2

@@ -53,6 +53,7 @@ def test_a_text_in_no_program_is_an_error_that_lists_them():
     assert "onnx int8" in result.output
 
 
+@pytest.mark.slow
 def test_a_text_in_no_case_is_an_error_that_lists_them():
     result = CliRunner().invoke(main, ["--case", "640x640"])
     assert result.exit_code == 2

@@ -70,6 +70,7 @@ def test_the_tables_show_throughput_as_ratios_and_the_exchange_as_a_share():
     assert "2 processes of 1 thread, 20.0 MiB of gradients" in " ".join(text.split())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no such thing")
 def test_a_process_whose_cores_are_not_there_ends():
     with pytest.raises(SystemExit, match="no cores left"):

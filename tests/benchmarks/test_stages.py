@@ -34,6 +34,7 @@ def test_the_stages_of_a_training_step_end_in_its_losses_and_gradients(tiny_mode
         assert gradient.shape == variable.shape
 
 
+@pytest.mark.slow
 def test_the_stages_of_a_detection_end_in_its_proposals(tiny_model, batch):
     detector, settings = tiny_model.detector, DetectionSettings(rpn_nms_max_boxes=6)
     found = {n: run(batch) for n, run in stages.of_detection(detector, settings).items()}

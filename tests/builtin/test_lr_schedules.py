@@ -71,6 +71,7 @@ def test_step_with_a_gamma_of_zero_makes_one_step():
     assert step(0.001, gamma=0.0) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "schedule, changes, message",
     [

@@ -85,6 +85,7 @@ def test_decay_does_nothing_and_says_so(caplog):
     assert "decay: 0.5 has no effect" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "component, given, message",
     [

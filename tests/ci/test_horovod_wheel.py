@@ -310,6 +310,7 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_failed_build_shows_its_first_errors_and_its_end(script, tmp_path):
     package = tmp_path / "broken"
     package.mkdir()

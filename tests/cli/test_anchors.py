@@ -92,6 +92,7 @@ def test_without_objects_there_is_nothing_to_fit(made):
     assert "no object to train on" in result.output
 
 
+@pytest.mark.slow
 def test_anchors_that_make_no_sense_are_refused(made):
     result, _ = run(made, changes={"scale: [16.0, 32.0]": "scale: [-16.0]"})
     assert result.exit_code == 2

@@ -79,6 +79,7 @@ def test_the_page_is_written_with_images_and_not_over_another_file(made, tmp_pat
     assert file.read_text() == text
 
 
+@pytest.mark.slow
 def test_a_source_that_cannot_be_opened_is_an_error(made):
     made.more_classes = 'data_sources { tfrecords_path: "gone*" image_directory_path: "." }'
     result = run(made)

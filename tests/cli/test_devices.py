@@ -114,6 +114,7 @@ def test_without_gpus_a_network_is_split_over_parts_of_the_cpu(no_gpu, threads, 
     assert "the network on 2 logical devices of it" in caplog.text
 
 
+@pytest.mark.slow
 def test_without_a_gpu_the_gpus_of_a_process_only_warn(no_gpu, threads, caplog):
     use_own_devices(Process(0, 2, 0, 2), (0, 1), devices=1)
     assert "the CPU is used" in caplog.text

@@ -437,6 +437,7 @@ def test_the_model_itself_is_never_replaced(frcnn, formats, model):
     assert model.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_two_files_do_not_share_a_name(frcnn, formats, model):
     flags = ["-o", "a.onnx", "--engine_file", "a.onnx"]
     result = frcnn("export", "-m", model, "-k", "secret", *flags)

@@ -219,6 +219,7 @@ def test_events_and_epochs_are_told_in_their_order(show):
     assert rows["2"] == ["4.0000", "2.0000", "2.0000", "0.02", "0.7500"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best", [1, 7, 11, 26, 99, 100])
 def test_of_many_epochs_some_are_shown_with_first_last_and_best(show, best):
     model = toy.model()

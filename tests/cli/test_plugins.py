@@ -242,6 +242,7 @@ def check(site, *words, **environment):
     return run.exit_code, run.stdout, run.stderr
 
 
+@pytest.mark.slow
 def test_a_component_that_keeps_its_contract_passes(site):
     site.install("acme 1.2", "acme", SCHEDULE)
     code, report, errors = check(site, "power")
@@ -253,6 +254,7 @@ def test_a_component_that_keeps_its_contract_passes(site):
     assert last == f"power: {len(checks)} checks: {len(checks)} ok."
 
 
+@pytest.mark.slow
 def test_one_that_does_not_is_told_what_failed_and_exits_with_2(site):
     site.install("acme 1.2", "acme", SCHEDULE.replace("(1 - progress)", "(0.5 - progress)"))
     code, report, errors = check(site, "power")
@@ -261,6 +263,7 @@ def test_one_that_does_not_is_told_what_failed_and_exits_with_2(site):
     assert report.splitlines()[-1] == "power: 6 checks: 5 ok, 1 failed."
 
 
+@pytest.mark.slow
 def test_the_same_failure_is_told_once(site):
     site.install("acme 1.2", "acme", SCHEDULE.replace("return options", "return option"))
     _, report, _ = check(site, "power")
@@ -268,11 +271,13 @@ def test_the_same_failure_is_told_once(site):
     assert report.count("FAILED, as above") == 2
 
 
+@pytest.mark.slow
 def test_options_can_be_given(site):
     site.install("acme 1.2", "acme", SCHEDULE)
     assert check(site, "power", "--option", "power=3", "--option", "base_lr=0.5")[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words, message",
     [
@@ -290,6 +295,7 @@ def test_what_cannot_be_checked_is_refused(site, words, message):
     assert message in errors
 
 
+@pytest.mark.slow
 def test_an_option_that_cannot_be_made_up_is_asked_for(site):
     site.install("acme 1.2", "acme", SCHEDULE.replace("power: int", "power: str"))
     code, _, errors = check(site, "power")

@@ -91,6 +91,7 @@ def test_a_process_alone_takes_the_first_gpus():
     assert list(indices_of(None, (3,), 1)) == [3]
 
 
+@pytest.mark.slow
 def test_flags_have_to_agree_with_what_was_started():
     process = Process(0, 4, 0, 4)
     check_agrees(process, None, -1, 1)

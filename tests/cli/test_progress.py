@@ -1,3 +1,5 @@
+import pytest
+
 from frcnn_core.cli.progress import progress, progress_of
 
 
@@ -34,6 +36,7 @@ def test_a_function_that_counts_itself_is_followed(capsys):
     assert capsys.readouterr().out.startswith("Reading: 3/3 images")
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_before_something_is_counted(capsys):
     with progress_of("Reading"):
         pass

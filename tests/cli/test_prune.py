@@ -68,6 +68,7 @@ def filters(model):
 # Pruning ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_documentations_example_runs_as_written(trained, tmp_path, monkeypatch):
     weights = tmp_path / "output" / "weights"
     archive.write(weights / "resnet_003.tlt", archive.read(trained), KEY)
@@ -283,6 +284,7 @@ def test_what_is_no_model_is_told(tmp_path):
 # The documentation ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_guide_has_every_flag_with_its_default():
     page = (Path(__file__).parents[2] / "docs" / "pruning.md").read_text()
     rows = {}

@@ -136,6 +136,7 @@ def test_mistakes_in_the_spec_are_told_before_anything_is_made(scenes, tmp_path)
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_a_run_does_not_overwrite_the_checkpoints_of_another(scenes, tmp_path):
     results = tmp_path / "results"
     results.mkdir()

@@ -98,6 +98,7 @@ def test_a_vertical_flip_mirrors_y_about_the_middle():
     np.testing.assert_array_equal(image, marked_image()[::-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("augmentation", "tolerance"),
     [
@@ -167,6 +168,7 @@ def test_a_ratio_below_one_enlarges_and_never_uncovers_grey():
         assert image.numpy()[1:-1, 1:-1].min() > 250
 
 
+@pytest.mark.slow
 def test_a_box_is_clipped_and_dropped_when_too_little_of_it_is_left():
     augmentation = Augmentation(translate_max_x=10, min_visibility=0.25)
     kept = []
@@ -273,6 +275,7 @@ EVERYTHING = Augmentation(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(24, 40), (41, 23)])
 @pytest.mark.parametrize("number", range(8))
 def test_pixels_and_boxes_are_those_of_the_steps_one_by_one(number, size):
@@ -609,6 +612,7 @@ def test_the_place_of_a_zoomed_image_is_uniform_in_both_directions(lively):
     assert abs(np.corrcoef((lively.offset / room).T)[0, 1]) < 0.06
 
 
+@pytest.mark.slow
 def test_no_parameter_tells_anything_of_another(lively):
     columns = [lively.zoom, lively.angle, lively.brightness, lively.hue, lively.saturation]
     correlations = np.corrcoef([*columns, lively.contrast]) - np.eye(6)

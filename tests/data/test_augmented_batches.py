@@ -66,6 +66,7 @@ AUGMENTATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "changes"),
     [("stretched", change) for change in AUGMENTATIONS]
@@ -87,6 +88,7 @@ def test_the_box_is_where_the_marker_is(marked, shape, changes):
     assert len(places) >= 6  # of 12 images, none at the same place again
 
 
+@pytest.mark.slow
 def test_what_is_uncovered_is_gray_and_what_is_padded_is_black(marked):
     preprocessing = Preprocessing(100, 120, resize=False)
     shrunk = Augmentation(zoom_min=2, zoom_max=2)
@@ -108,6 +110,7 @@ def kept(source, augmentation, min_box_size) -> list[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_smallest_size_of_a_box_counts_before_and_after_augmentation(marked):
     halved = Augmentation(zoom_min=2, zoom_max=2)
     doubled = Augmentation(zoom_min=0.5, zoom_max=0.5, min_visibility=0.0)
@@ -120,6 +123,7 @@ def test_the_smallest_size_of_a_box_counts_before_and_after_augmentation(marked)
     assert "1" not in kept(marked, doubled, (14, 13))  # twice as wide now, but it was too narrow
 
 
+@pytest.mark.slow
 def test_augmentation_of_an_image_does_not_depend_on_its_batch(marked):
     preprocessing = PREPROCESSINGS["stretched"]
     augmentation, _ = AUGMENTATIONS["everything"]

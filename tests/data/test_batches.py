@@ -18,6 +18,7 @@ def test_a_filler_of_a_dynamic_shape_is_as_small_as_an_image_can_be():
     assert empty.images.shape == (1, 608, 608, 3)  # in whole cells of 16 pixels
 
 
+@pytest.mark.slow
 def test_bad_images_are_named_with_what_is_wrong(plain_source):
     expected = spoilt(plain_source)
     bad = BadImages(limit=3)
@@ -35,6 +36,7 @@ def test_more_bad_images_than_allowed_are_an_error_that_names_all(plain_source):
         assert f"{path}: {reason}" in str(error.value)
 
 
+@pytest.mark.slow
 def test_no_image_may_be_bad_unless_asked_for(plain_source):
     spoilt(plain_source)
     with pytest.raises(DataError, match="cannot be used"):
@@ -43,6 +45,7 @@ def test_no_image_may_be_bad_unless_asked_for(plain_source):
         list(evaluation_batches([plain_source], CLASSES, SAME_SIZE, batch_size=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "preprocessing",
     [SAME_SIZE, Preprocessing(20, 30, resize=False), Preprocessing(0, 0, min_side=20, max_side=99)],
@@ -69,6 +72,7 @@ def test_a_bad_image_keeps_its_place_as_a_black_one_of_no_size(plain_source, pre
                 np.testing.assert_array_equal(batch.boxes[row], whole.boxes[row])
 
 
+@pytest.mark.slow
 def test_an_error_that_no_image_is_to_blame_for_is_raised_as_it_is(plain_source):
     """A mistake of the pipeline's own must not pass for a bad image."""
 
@@ -81,6 +85,7 @@ def test_an_error_that_no_image_is_to_blame_for_is_raised_as_it_is(plain_source)
         list(epoch_of(plain_source, augmentation=Mistaken(), bad_images=BadImages(limit=100)))
 
 
+@pytest.mark.slow
 def test_images_known_to_be_bad_are_not_read_again(plain_source):
     """In the second epoch nothing fails: the dataset underneath goes through."""
     spoilt(plain_source)
@@ -91,6 +96,7 @@ def test_images_known_to_be_bad_are_not_read_again(plain_source):
     assert (sizes == 0).all(axis=1).sum() == 3
 
 
+@pytest.mark.slow
 def test_a_record_file_that_is_damaged_in_mid_training_is_named(plain_source):
     batches = epoch_of(plain_source)
     (file,) = plain_source.records

@@ -49,6 +49,7 @@ def test_blanks_and_underscores_do_not_matter_where_no_key_is_exactly_the_label(
     ]
 
 
+@pytest.mark.slow
 def test_keys_that_differ_by_an_underscore_stay_apart():
     class_map = ClassMap.of({"a_b": "first", "ab": "second"})
     labels = ["a_b", "ab", "a b"]  # of the last nobody knows which is meant

@@ -25,6 +25,7 @@ def stems(sources) -> list[str]:
     return [Path(from_example(record).frame_id).name for record in contents(sources)]
 
 
+@pytest.mark.slow
 def test_an_excerpt_has_so_many_records_each_once_and_with_its_own_source(sources, tmp_path):
     part = excerpt(sources, 6, tmp_path, seed=0)
     assert len(set(stems(part))) == len(stems(part)) == 6
@@ -37,6 +38,7 @@ def test_an_excerpt_of_more_than_there_is_is_all(sources, tmp_path):
     assert sorted(contents(excerpt(sources, 99, tmp_path, seed=0))) == sorted(contents(sources))
 
 
+@pytest.mark.slow
 def test_equal_seeds_choose_alike_and_every_record_can_be_chosen(sources, tmp_path):
     def chosen(seed, name):
         (tmp_path / name).mkdir()
@@ -46,6 +48,7 @@ def test_equal_seeds_choose_alike_and_every_record_can_be_chosen(sources, tmp_pa
     assert len({stem for seed in range(12) for stem in chosen(seed, str(seed))}) == 9
 
 
+@pytest.mark.slow
 def test_no_records_are_an_error(make_source, tmp_path):
     with pytest.raises(DataError, match="no records in"):
         excerpt([make_source({})], 3, tmp_path, seed=0)

@@ -42,6 +42,7 @@ def seen_by_pil(data: bytes) -> np.ndarray:
     return np.asarray(ImageOps.exif_transpose(decoded(data)).convert("RGB"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [with_segments, after_jfif], ids=["first", "after JFIF"])
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little endian", "big endian"])
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -136,6 +137,7 @@ HEADS = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_whatever_the_bytes_python_and_the_graph_agree(data):
@@ -160,6 +162,7 @@ def test_an_exported_model_turns_images_too(tmp_path):
     np.testing.assert_array_equal(loaded.decode(data), seen_by_pil(data))
 
 
+@pytest.mark.slow
 def test_one_dataset_may_mix_turned_and_upright_ones():
     files = [with_segments(JPEG, app1(exif_block(number))) for number in (1, 6, 3)] + [JPEG]
     images = list(tf.data.Dataset.from_tensor_slices(files).map(Preprocessing(8, 8).decode))

@@ -123,6 +123,7 @@ def test_a_size_that_the_labels_state_is_compared(folder):
         bad.read("a", path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "ending"),
     [(("a.png", "b.png"), ".png"), (("a.png", "b.PNG"), ""), (("a.png", "b.jpg"), "")],

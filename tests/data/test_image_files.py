@@ -76,6 +76,7 @@ def test_no_image_at_all_is_an_error_that_says_what_is_there(tmp_path):
         image_files.find(tmp_path, "png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "colour_type", "channels"), [(8, 2, 3), (16, 0, 1), (1, 0, 1)])
 def test_a_png_whose_pixels_end_early_is_an_error_though_all_its_chunks_are_whole(
     tmp_path, bits, colour_type, channels

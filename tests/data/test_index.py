@@ -93,6 +93,7 @@ def test_a_file_that_only_got_a_new_date_is_read_again(file):
     assert json.loads(index.location(file).read_text())["mtime_ns"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -166,6 +167,7 @@ def test_damaged_says_nothing_of_good_files_and_names_a_bad_one(file, tmp_path):
     assert str(bad) in str(index.damaged([file, bad]))
 
 
+@pytest.mark.slow
 def test_an_empty_file_has_an_empty_index(tmp_path):
     path = tmp_path / "empty"
     path.write_bytes(b"")

@@ -107,6 +107,7 @@ def test_exact_numbers_have_the_digits_they_need_and_others_as_many_as_kittis():
     assert kitti.format_line(item).split()[4] == "0.333"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text, is_kitti",
     [

@@ -94,6 +94,7 @@ def test_labels_of_other_images_are_told_once(folder):
         convert(folder)
 
 
+@pytest.mark.slow
 def test_crowds_are_left_out_if_asked_for(folder):
     annotations = [
         {"id": i, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": i}

@@ -76,6 +76,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
     assert list((tmp_path / "new").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value, text",
     [

@@ -84,6 +84,7 @@ def test_a_file_that_is_no_list_is_an_error(tmp_path, content, message):
         partitions.read_list(path)
 
 
+@pytest.mark.slow
 def test_a_list_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         partitions.read_list(tmp_path / "list.txt")

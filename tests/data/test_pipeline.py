@@ -39,12 +39,14 @@ def images_by_name(batches) -> dict[str, np.ndarray]:
 # --- what an epoch is
 
 
+@pytest.mark.slow
 def test_an_epoch_shows_every_image_once_and_keeps_the_partial_last_batch(plain_source):
     batches = list(epoch_of(plain_source, batch_size=3))
     assert [len(batch.names) for batch in batches] == [3, 3, 1]
     assert sorted(stems(batches)) == list("0123456")
 
 
+@pytest.mark.slow
 def test_the_order_is_a_function_of_seed_and_epoch(plain_source):
     order = stems(epoch_of(plain_source, seed=1, epoch=0))
     assert stems(epoch_of(plain_source, seed=1, epoch=0)) == order
@@ -52,6 +54,7 @@ def test_the_order_is_a_function_of_seed_and_epoch(plain_source):
     assert stems(epoch_of(plain_source, seed=2, epoch=0)) != order
 
 
+@pytest.mark.slow
 def test_images_of_several_files_and_sources_are_mixed(make_source):
     images = {f"{i}": (20, 30, []) for i in range(8)}
     sources = [make_source(images, "first", shards=3), make_source(images, "second")]
@@ -63,6 +66,7 @@ def test_images_of_several_files_and_sources_are_mixed(make_source):
     assert "second" in folders[:8]
 
 
+@pytest.mark.slow
 def test_ranks_share_an_epoch_and_change_nothing_about_an_image(plain_source):
     whole = images_by_name(epoch_of(plain_source, augmentation=RESTLESS))
     first, second = (
@@ -75,6 +79,7 @@ def test_ranks_share_an_epoch_and_change_nothing_about_an_image(plain_source):
         np.testing.assert_array_equal(image, whole[name])
 
 
+@pytest.mark.slow
 def test_a_rank_without_an_image_in_the_last_step_gets_a_filler(plain_source):
     first, second = (
         list(epoch_of(plain_source, batch_size=3, shard=(rank, 2), first_step=1))
@@ -92,6 +97,7 @@ def test_a_rank_without_an_image_in_the_last_step_gets_a_filler(plain_source):
     )
 
 
+@pytest.mark.slow
 def test_ranks_evaluate_every_other_batch_of_one_process(plain_source):
     whole, *ranks = (
         list(evaluation_batches([plain_source], CLASSES, SAME_SIZE, batch_size=2, shard=shard))
@@ -104,6 +110,7 @@ def test_ranks_evaluate_every_other_batch_of_one_process(plain_source):
     ]
 
 
+@pytest.mark.slow
 def test_an_epoch_can_go_on_where_it_was_interrupted(plain_source):
     whole = list(epoch_of(plain_source, augmentation=RESTLESS))
     rest = list(epoch_of(plain_source, augmentation=RESTLESS, first_step=2))
@@ -113,6 +120,7 @@ def test_an_epoch_can_go_on_where_it_was_interrupted(plain_source):
         np.testing.assert_array_equal(batch.boxes, expected.boxes)
 
 
+@pytest.mark.slow
 def test_augmentation_is_the_same_again_and_different_in_the_next_epoch(plain_source):
     first = images_by_name(epoch_of(plain_source, augmentation=RESTLESS))
     again = images_by_name(epoch_of(plain_source, augmentation=RESTLESS, batch_size=3))
@@ -122,6 +130,7 @@ def test_augmentation_is_the_same_again_and_different_in_the_next_epoch(plain_so
         assert np.abs(image - later[name]).max() > 1
 
 
+@pytest.mark.slow
 def test_evaluation_goes_through_the_records_in_order_and_is_never_random(make_source):
     images = {f"{i}": (20, 30, []) for i in range(5)}
     sources = [make_source(images, "first"), make_source(images, "second")]
@@ -133,6 +142,7 @@ def test_evaluation_goes_through_the_records_in_order_and_is_never_random(make_s
         np.testing.assert_array_equal(one.images, other.images)
 
 
+@pytest.mark.slow
 def test_uniform_sampling_takes_as_many_images_of_each_source(make_source):
     few = make_source({f"{i}": (20, 30, []) for i in range(2)}, "few")
     many = make_source({f"{i}": (20, 30, []) for i in range(10)}, "many", shards=3)
@@ -153,6 +163,7 @@ def test_uniform_sampling_takes_as_many_images_of_each_source(make_source):
     assert len(of_many) == len(set(of_many)) == 6
 
 
+@pytest.mark.slow
 def test_weights_of_sources_count_and_resuming_and_ranks_still_fit(make_source):
     images = {f"{i}": (20, 30, []) for i in range(6)}
     sources = [
@@ -228,6 +239,7 @@ def test_images_are_decoded_in_parallel_where_results_have_to_be_the_same(plain_
 # --- what an image is
 
 
+@pytest.mark.slow
 def test_an_image_that_is_not_augmented_is_what_preprocessing_makes_of_it(plain_source):
     preprocessing = Preprocessing(
         17, 23, channel_order="bgr", means=(123.68, 116.8, 103.9), scale=58.4
@@ -250,6 +262,7 @@ def test_shapes_are_static_but_for_the_images_and_boxes_of_a_batch(plain_source)
     assert (spec.classes.dtype, spec.difficult.dtype) == (tf.int32, tf.bool)
 
 
+@pytest.mark.slow
 def test_images_of_a_dynamic_shape_are_padded_to_the_largest_of_the_batch(make_source):
     source = make_source({"wide": (20, 40, []), "tall": (30, 20, [])})
     dynamic = Preprocessing(0, 0, min_side=10, max_side=100)
@@ -262,6 +275,7 @@ def test_images_of_a_dynamic_shape_are_padded_to_the_largest_of_the_batch(make_s
 # --- what an object is
 
 
+@pytest.mark.slow
 def test_boxes_follow_the_stretch_unrounded(make_source):
     source = make_source({"a": (40, 80, [labelled("car", 10, 20, 30.5, 60)])})
     boxes, classes, batch = only_image(source, Preprocessing(20, 20))
@@ -270,6 +284,7 @@ def test_boxes_follow_the_stretch_unrounded(make_source):
     assert batch.scales.numpy().tolist() == [[0.5, 0.25]]
 
 
+@pytest.mark.slow
 def test_labels_become_class_ids_and_others_are_dropped(make_source):
     objects = [labelled(name, 1, 1, 9, 9) for name in ("person", "dontcare", "car")]
     _, classes, _ = only_image(make_source({"a": (20, 30, objects)}))
@@ -282,6 +297,7 @@ def test_occluded_objects_are_difficult(make_source):
     assert batch.difficult.numpy().tolist() == [[False, True, True]]
 
 
+@pytest.mark.slow
 def test_crowds_are_left_out_of_training_and_difficult_in_evaluation(make_source):
     crowd = Object("person", 0, 0, 30, 20, crowd=True)
     source = make_source({"a": (20, 30, [crowd, labelled("car", 1, 1, 9, 9)])})
@@ -292,12 +308,14 @@ def test_crowds_are_left_out_of_training_and_difficult_in_evaluation(make_source
     assert batch.difficult.numpy().tolist() == [[True, False]]
 
 
+@pytest.mark.slow
 def test_boxes_below_one_network_pixel_are_dropped(make_source):
     objects = [labelled("car", 0, 0, 2, 9), labelled("car", 0, 0, 1.9, 9)]
     boxes, _, _ = only_image(make_source({"a": (20, 30, objects)}), Preprocessing(10, 30))
     assert boxes == [[0, 0, 1, 9]]
 
 
+@pytest.mark.slow
 def test_boxes_below_the_smallest_size_asked_for_are_dropped(make_source):
     objects = [
         labelled("car", 0, 0, 5, 8),
@@ -308,11 +326,13 @@ def test_boxes_below_the_smallest_size_asked_for_are_dropped(make_source):
     assert boxes == [[0, 0, 5, 8]]
 
 
+@pytest.mark.slow
 def test_boxes_end_at_the_border_of_the_image(make_source):
     boxes, _, _ = only_image(make_source({"a": (20, 30, [labelled("car", -5, 10, 25, 99)])}))
     assert boxes == [[0, 10, 20, 30]]
 
 
+@pytest.mark.slow
 def test_objects_in_the_part_that_is_cut_off_are_dropped(make_source):
     objects = [labelled("car", 2, 2, 30, 9), labelled("car", 21, 2, 30, 9)]
     boxes, _, _ = only_image(
@@ -321,6 +341,7 @@ def test_objects_in_the_part_that_is_cut_off_are_dropped(make_source):
     assert boxes == [[2, 2, 20, 9]]
 
 
+@pytest.mark.slow
 def test_the_largest_objects_are_kept_in_their_order_when_there_are_too_many(make_source):
     objects = [labelled("car", 0, 0, side, side) for side in (5, 3, 9, 4)]
     boxes, _, _ = only_image(make_source({"a": (20, 30, objects)}), max_objects=2)
@@ -333,6 +354,7 @@ def test_evaluation_keeps_all_objects(make_source):
     assert int(tf.reduce_sum(batch.classes + 1)) == 150
 
 
+@pytest.mark.slow
 def test_an_image_without_objects_stays_and_gets_a_row_of_padding(make_source):
     boxes, classes, batch = only_image(make_source({"a": (20, 30, [])}))
     assert (boxes, classes) == ([[0, 0, 0, 0]], [-1])
@@ -347,6 +369,7 @@ def test_images_are_padded_to_the_most_objects_of_the_batch(make_source):
     assert batch.boxes[0, 1:].numpy().tolist() == [[0, 0, 0, 0]] * 2
 
 
+@pytest.mark.slow
 def test_boxes_move_with_a_flipped_image(make_source):
     source = make_source({"a": (20, 30, [labelled("car", 1, 2, 5, 9)])})
     boxes, _, batch = only_image(source, augmentation=Augmentation(hflip_probability=1.0))
@@ -355,6 +378,7 @@ def test_boxes_move_with_a_flipped_image(make_source):
     np.testing.assert_array_equal(batch.images, upright.images[:, :, ::-1])
 
 
+@pytest.mark.slow
 def test_a_padded_image_keeps_its_place_when_it_is_flipped(make_source):
     source = make_source({"a": (10, 10, [labelled("car", 1, 2, 5, 9)])})
     padded = Preprocessing(20, 30, resize=False)
@@ -367,6 +391,7 @@ def test_a_padded_image_keeps_its_place_when_it_is_flipped(make_source):
 # --- the whole of it
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not BCCD.is_dir(), reason=f"no blood-cell set at {BCCD}; set FRCNN_BCCD")
 def test_photographs_reach_the_network_with_their_cells(tmp_path):
     from frcnn_core.data import kitti
@@ -389,6 +414,7 @@ def test_photographs_reach_the_network_with_their_cells(tmp_path):
         np.testing.assert_array_equal(batch.boxes[row, : len(objects)], np.clip(expected, 0, 320))
 
 
+@pytest.mark.slow
 def test_no_pass_waits_for_tf_datas_search_for_better_numbers(plain_source):
     """Its thread is waited for when an iterator is dropped, and sleeps for up to a minute."""
     assert epoch_of(plain_source).dataset.options().autotune.enabled is False

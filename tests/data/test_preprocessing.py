@@ -216,6 +216,7 @@ def test_describing_a_preprocessing_needs_no_tensorflow():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_the_largest_canvas_is_the_input_itself_or_whole_cells_around_the_longest_sides():
     assert Preprocessing(height=64, width=96).largest_canvas == (64, 96)
     # 160 is ten cells; 250 needs sixteen, which are 256.

@@ -111,6 +111,7 @@ def test_a_record_with_fewer_boxes_than_classes_is_an_error_that_names_it():
         records.from_example(tlt_example(**{"target/coordinates_x1": [1.0]}))
 
 
+@pytest.mark.slow
 def test_bytes_that_are_no_example_are_an_error():
     with pytest.raises(DataError, match=r"not a serialised"):
         records.from_example(b"\xff\xff\xff")

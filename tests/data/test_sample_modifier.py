@@ -54,6 +54,7 @@ def test_the_largest_number_of_images_is_shared_by_the_training_partitions():
     assert len(modifier.modify(samples, num_partitions=2)) == 4
 
 
+@pytest.mark.slow
 def test_a_modifier_that_is_told_nothing_changes_nothing():
     samples = [image("car"), image(), image("dog", "dog")]
     assert SampleModifier().modify(samples, num_partitions=1) == samples

@@ -146,13 +146,15 @@ def test_one_file_after_the_other_is_not_well_shuffled():
     assert not well_shuffled(np.concatenate([files[i] for i in rng.permutation(10)]), 10_000)
 
 
-@pytest.mark.parametrize("num_files", [10, 100])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_files", [10, pytest.param(100, marks=pytest.mark.conformance)])
 def test_a_buffer_of_ten_thousand_does_not_shuffle_a_large_set_well(num_files):
     """What the first frcnn did to 100,000 sorted records."""
     file_size = 100_000 // num_files
     assert not well_shuffled(interleaved_and_shuffled([file_size] * num_files, 1, 0), file_size)
 
 
+@pytest.mark.slow
 def test_where_a_record_of_a_large_set_comes_says_nothing_of_the_next_epoch():
     places = [np.argsort(order([10_000] * 10, epoch=epoch)) for epoch in range(2)]
     assert abs(np.corrcoef(*places)[0, 1]) < 0.02

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,7 @@ def test_going_on_in_mid_epoch_leaves_out_the_steps_that_are_done(
         assert batches(rest, batch_size) + [[]] * still_few == steps[first_step:]
 
 
+@pytest.mark.slow
 @given(COUNTS, RANKS, SIZES)
 def test_evaluation_deals_out_the_batches_of_one_process(count, ranks, batch_size):
     parts = [

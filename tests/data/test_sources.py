@@ -163,6 +163,7 @@ def test_an_image_is_looked_for_by_the_extension_its_record_states(plain_source)
     assert inspect([plain_source], CARS).count == 1
 
 
+@pytest.mark.slow
 def test_all_unreadable_record_files_are_told_at_once(plain_source, tmp_path):
     (tmp_path / "notes").write_text("these are not the records you are looking for")
     files = (tmp_path / "notes", *plain_source.records, tmp_path / "gone")

@@ -91,6 +91,7 @@ def test_a_batch_that_is_missing_or_of_another_shape_is_named(tmp_path):
         list(Tensorfile.open(path).batches(2))
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
     as_tlt_writes(tmp_path / "cal.tensor", [np.float32([[[[1.0, np.nan]]]])])
     with pytest.raises(DataError, match="batch 0 has a number that is not finite"):

@@ -59,6 +59,7 @@ def test_the_grid_may_be_as_large_as_a_tensor_says():
     np.testing.assert_array_equal(grid, PUBLISHED.over(2, 3))
 
 
+@pytest.mark.slow
 def test_places_are_those_in_a_grid_of_the_images_own_size():
     cells = np.array([[2, 3], [4, 1], [4, 5], [0, 0]], "int32")
     own, places = (one.numpy() for one in PUBLISHED.places(4, 5, cells))

@@ -112,12 +112,14 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LAYERS)
 def test_after_one_layer_own_cells_are_what_they_are_alone(kind):
     model = graph(lambda x: LAYERS[kind]()(x))
     assert_same_as_alone(model, images())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LAYERS)
 def test_between_layers_own_cells_are_what_they_are_alone(kind):
     """Own cells are followed by what layers before left beyond, not by NaN alone."""
@@ -202,6 +204,7 @@ def random_graph(random):
     return randomized(keras.Model(inputs, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_in_random_graphs_own_cells_are_what_they_are_alone(seed):
     keras.utils.set_random_seed(seed)
@@ -209,6 +212,7 @@ def test_in_random_graphs_own_cells_are_what_they_are_alone(seed):
     assert_same_as_alone(model, images(seed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40, 52))
 def test_in_random_graphs_the_gradient_is_the_sum_of_the_images_own(seed):
     keras.utils.set_random_seed(seed)
@@ -314,6 +318,7 @@ def test_any_layer_will_do_after_an_average_over_the_image():
 # Masks --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_mask_is_made_once_for_all_layers_that_need_it():
     model = graph(
         lambda x: layers.Conv2D(2, 3, padding="same")(layers.Conv2D(2, 3, padding="same")(x))
@@ -330,6 +335,7 @@ def test_a_mask_is_made_once_for_all_layers_that_need_it():
     assert [op.type for op in ops].count("SelectV2") == 2
 
 
+@pytest.mark.slow
 def test_nothing_is_masked_where_no_layer_looks_beyond():
     inputs = keras.Input((None, None, 2))
     x = layers.Conv2D(2, 1, padding="same")(inputs)

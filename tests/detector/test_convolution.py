@@ -114,6 +114,7 @@ def test_depthwise_gradients_in_bfloat16_are_sums_in_float32(given):
         assert np.abs(tf.cast(found, tf.float32) - exact).max() < 0.02 * np.abs(exact).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [{}, {"strides": (2, 2)}, {"dilations": (2, 2)}])
 def test_a_depthwise_convolution_in_float32_is_tensorflows(given):
     random = np.random.default_rng(0)

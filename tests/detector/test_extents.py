@@ -81,6 +81,7 @@ def test_the_number_of_own_cells_follows_from_the_graph(draw, extent):
     assert extents.follow(model)[id(model.outputs[0])] == extent
 
 
+@pytest.mark.slow
 def test_a_symmetric_stride_of_a_backbone_halves_the_canvas():
     def draw(x):
         x = Blocks(BackboneConfig()).conv(x, 4, 7, name="conv", block=None, strides=2)

@@ -122,6 +122,7 @@ def test_an_image_with_no_roi_at_all_adds_nothing_to_the_heads_losses(ignorant):
     assert found["head_class"] == found["head_box"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boxes", [[[PADDING]] * 2, [[SQUARE], [PADDING]]])
 def test_losses_and_gradients_are_finite_where_images_are_empty(detector, boxes):
     variables = [variable.value for variable in detector.trainable_variables]
@@ -217,6 +218,7 @@ def descend(detector, steps=2):
     return {path for path, weight in weights.items() if (weight.numpy() != before[path]).any()}
 
 
+@pytest.mark.slow
 def test_frozen_blocks_stay_and_their_normalizations_learn():
     changed = descend(toy.detector(freeze_blocks=frozenset({0, 2})))
     assert not changed & {"features/conv0/kernel", "features/conv2/kernel"}
@@ -224,6 +226,7 @@ def test_frozen_blocks_stay_and_their_normalizations_learn():
     assert "features/conv0_bn/moving_mean" in changed
 
 
+@pytest.mark.slow
 def test_freeze_bn_keeps_all_statistics_while_gamma_and_beta_learn():
     changed = descend(toy.detector(freeze_bn=True))
     assert not any("moving" in path for path in changed)
@@ -231,6 +234,7 @@ def test_freeze_bn_keeps_all_statistics_while_gamma_and_beta_learn():
         assert {f"{norm}/gamma", f"{norm}/beta"} <= changed
 
 
+@pytest.mark.slow
 def test_without_freezing_everything_learns():
     detector = toy.detector()
     everything = {
@@ -331,6 +335,7 @@ def test_an_images_detections_do_not_depend_on_the_batch_it_is_in(detector):
             )
 
 
+@pytest.mark.slow
 def test_one_trace_serves_batches_of_any_size_and_number_of_boxes(detector):
     traces = []
 
@@ -367,6 +372,7 @@ def test_detecting_does_not_move_statistics(detector):
         assert (weight.numpy() == old).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_boxes_scores_and_losses_are_float32_in_mixed_precision(precision):
     detector = toy.detector(precision=precision)
@@ -395,6 +401,7 @@ BETWEEN_LAYERS = {
 """Operations of boxes, overlaps, scores and losses that no layer of a toy takes."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_only_layers_compute_in_16_bits(precision):
     detector = toy.detector(precision=precision, kernel_regularizer=keras.regularizers.L2(0.1))
@@ -445,6 +452,7 @@ def test_a_layer_can_name_moving_variables_of_its_own():
     assert [variable is layer.bias for variable in detector.moving_variables] == [True]
 
 
+@pytest.mark.slow
 def test_plain_normalizations_of_keras_move_unless_they_are_frozen_wherever_they_are():
     inner = keras.Sequential([keras.layers.BatchNormalization(), keras.layers.Conv2D(4, 1)])
     images = keras.Input((None, None, 3))

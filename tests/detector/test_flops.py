@@ -124,6 +124,7 @@ def test_the_layers_of_a_detector_add_up_to_it(detector):
     assert sum(layers.values()) == sum(of_detection(detector, **settings).values())
 
 
+@pytest.mark.slow
 def test_training_goes_back_through_all_but_what_frozen_blocks_spare(detector):
     counted = of_training(detector, (1, 64, 64, 3), rois_per_image=4)
     forward = counted["features"] + counted["RPN"] + counted["RoI head"]

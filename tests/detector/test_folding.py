@@ -125,6 +125,7 @@ ALL += [pytest.param(resnet_10, CONFIGS[i], id=f"resnet-{i}") for i in (0, 3, 4,
 ALL += [pytest.param(mobilenet_v2, CONFIGS[i], id=f"mobilenet-{i}") for i in (0, 7)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw, config", ALL)
 @pytest.mark.parametrize("training", [False, True])
 def test_outputs_equal_kerass(draw, config, training):
@@ -136,6 +137,7 @@ def test_outputs_equal_kerass(draw, config, training):
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw, config", ALL)
 def test_gradients_equal_kerass(draw, config):
     model = smooth(randomized(draw(**config)))
@@ -303,6 +305,7 @@ def test_mixed_precision_stays_close_to_float32(freeze_bn):
     assert error < 0.05 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw",
     [

@@ -1,6 +1,7 @@
 """Walking through small graphs whose order can be told by looking at them."""
 
 import keras
+import pytest
 from keras import layers
 
 from frcnn_core.detector.graphs import leaves, nodes
@@ -27,6 +28,7 @@ def test_a_layer_that_is_called_twice_comes_twice():
     assert [node.operation.name for node in nodes(graph)] == ["dense", "dense"]
 
 
+@pytest.mark.slow
 def test_layers_of_inner_graphs_take_these_ones_place():
     paths = [path for path, _ in leaves(graph_with_a_graph_in_it(), "part")]
     assert paths == [

@@ -247,6 +247,7 @@ def test_kernels_are_regularized_and_biases_not():
     assert sorted(float(loss) for loss in model.losses) == [2, 9]
 
 
+@pytest.mark.slow
 def test_pool_size_2x_doubles_the_side_of_pooled_rois():
     assert BackboneConfig(pool_size=7).roi_side == 7
     assert BackboneConfig(pool_size=7, pool_size_2x=True).roi_side == 14

@@ -93,6 +93,7 @@ def test_the_total_is_the_sum_of_the_five_terms():
     assert terms.total.numpy() == 10.5
 
 
+@pytest.mark.slow
 def test_all_four_equal_plain_loops_on_random_numbers():
     random = np.random.default_rng(0)
     images, samples, classes = 3, 5, 2

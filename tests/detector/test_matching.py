@@ -273,6 +273,7 @@ def test_fewer_candidates_than_samples_are_no_problem():
     assert indices[0] == 0 and indices[1] == 1
 
 
+@pytest.mark.slow
 def test_anchors_that_padding_adds_do_not_change_which_are_sampled():
     """A map of 6 x 5 cells, alone and in the corner of one of 8 x 9."""
     random = np.random.default_rng(0)

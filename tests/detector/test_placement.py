@@ -115,6 +115,7 @@ def test_as_many_devices_are_needed_as_there_are_fractions(tmp_path):
         assembled(tmp_path, "[0.3, 0.7]")
 
 
+@pytest.mark.slow
 def test_one_fraction_is_one_device(tmp_path):
     assert not assembled(tmp_path, "[1.0]").trainer.model.detector.devices
 

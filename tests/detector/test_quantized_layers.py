@@ -233,6 +233,7 @@ PLAIN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("kind", PLAIN)
 def test_a_layer_computes_what_kerass_does_with_the_rounded_kernel(kind, per_channel):
@@ -274,6 +275,7 @@ def test_a_kernel_is_rounded_in_float32_whatever_is_computed_in(kind, policy):
     np.testing.assert_array_equal(quantized(inputs), plain(inputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_layer_is_restored(kind):
     draw, shape = KINDS[kind]
