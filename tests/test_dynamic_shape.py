@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import toy
+from families import marks_of
 from tensorflow.python.framework import config  # what is public does not switch it off again
 
 from frcnn_core import Backbone
@@ -317,7 +318,12 @@ def test_a_fixed_shape_takes_any_layer():
 
 BACKBONES = [entry.component for entry in installed().backbones]
 CONFIGS = [
-    pytest.param(component, {"use_pooling": pooling}, id=f"{component.name}{'-pooled' * pooling}")
+    pytest.param(
+        component,
+        {"use_pooling": pooling},
+        id=f"{component.name}{'-pooled' * pooling}",
+        marks=pytest.mark.conformance if pooling else marks_of(component.name),
+    )
     for component in BACKBONES
     for pooling in ((False, True) if "use_pooling" in component.honours else (False,))
 ]

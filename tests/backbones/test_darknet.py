@@ -12,7 +12,7 @@ from frcnn_core.errors import ModelFileError
 from frcnn_core.plugin.import_plan import Images
 from frcnn_darknet import DarkNet
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.conformance
 
 
 def drawn(variant, **config):

@@ -11,7 +11,7 @@ from frcnn_core.testing.sketch import sketch
 from frcnn_efficientnet import EfficientNet
 from frcnn_efficientnet.scaling import scaled_blocks, scaled_filters
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.conformance
 
 VARIANTS = EfficientNet.variants
 

@@ -9,7 +9,7 @@ from frcnn_core.detector.network import draw_backbone
 from frcnn_core.errors import ModelFileError
 from frcnn_googlenet import GoogLeNet
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.conformance
 
 IN_FEATURES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e")
 IN_HEAD = ("5a", "5b")

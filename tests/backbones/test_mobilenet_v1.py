@@ -9,7 +9,7 @@ from frcnn_core.detector.network import draw_backbone
 from frcnn_core.errors import ModelFileError
 from frcnn_mobilenet_v1 import MobileNetV1
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.conformance
 
 LIKE_TLT = MobileNetV1.Options()
 LIKE_KERAS = MobileNetV1.Options(padding="tensorflow", relu6=True)

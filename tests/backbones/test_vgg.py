@@ -9,7 +9,7 @@ from frcnn_core.detector.network import draw_backbone
 from frcnn_core.errors import ModelFileError
 from frcnn_vgg import VGG
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.conformance
 
 
 def drawn(variant, **config):

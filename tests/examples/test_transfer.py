@@ -17,7 +17,7 @@ EXAMPLES = ROOT / "examples"
 BCCD = Path(os.environ.get("FRCNN_BCCD", ROOT.parent / "shared/data/bccd"))
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.conformance,
     pytest.mark.skipif(not BCCD.is_dir(), reason=f"no blood-cell set at {BCCD}; set FRCNN_BCCD"),
 ]
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import toy
+from families import marks_of
 from random_networks import randomize
 
 from frcnn_core.data.preprocessing import Preprocessing
@@ -174,7 +175,10 @@ FAMILIES = sorted(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", FAMILIES, ids=lambda backbone: backbone.name)
+@pytest.mark.parametrize(
+    "backbone",
+    [pytest.param(one, id=one.name, marks=marks_of(one.name)) for one in FAMILIES],
+)
 def test_a_backbone_is_pruned_and_detects(backbone):
     """Its first variant, with random weights, at thresholds that leave much and little."""
     config = BackboneConfig(

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 import keras
 import numpy as np
 import pytest
+from families import marks_of
 from keras import layers
 
 from frcnn_core.detector import folding
@@ -292,7 +293,7 @@ BACKBONES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("per_channel", [False, pytest.param(True, marks=pytest.mark.conformance)])
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks_of(name)) for name in BACKBONES])
 def test_every_backbone_computes_the_same_but_for_the_rounding(name, per_channel):
     backbone = BACKBONES[name]
     variant = backbone.variants[0] if backbone.variants else ""
