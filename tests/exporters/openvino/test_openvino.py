@@ -4,6 +4,7 @@ import json
 import numpy as np
 import openvino
 import pytest
+from processor import needs_exact_int8
 
 from frcnn_core.data.preprocessing import Preprocessing
 from frcnn_core.detector.faster_rcnn import FasterRCNN
@@ -109,6 +110,7 @@ def int8(model, tmp_path_factory):
     return folder
 
 
+@needs_exact_int8
 def test_int8_finds_what_the_same_graph_finds_in_onnx_runtime(int8):
     runtime = OpenVino().load(int8 / "model.xml")
     assert runtime.precision == "int8"
