@@ -132,6 +132,7 @@ def test_padding_is_not_compared_and_boxes_are_in_pixels_of_the_original_image()
     assert found.differences.overall.num_pairs == found.num_images == 3
 
 
+@pytest.mark.slow
 def test_both_see_every_batch_once_and_metrics_of_both_see_every_image():
     seen = [], []
     metrics = tuple({"fixed": Fixed(primary)} for primary in (0.5, 0.25))

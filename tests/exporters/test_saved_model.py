@@ -49,6 +49,7 @@ def detect(model, pixels):
     return images, sizes, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_loaded_detector_finds_what_the_model_finds(tiny_model, folder, batch):
     images, sizes, expected = detect(tiny_model, pictures(batch))
@@ -57,6 +58,7 @@ def test_the_loaded_detector_finds_what_the_model_finds(tiny_model, folder, batc
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loaded_detector_takes_numpy_arrays(tiny_model, folder):
     images, sizes, expected = detect(tiny_model, pictures(1))
     found = SavedModel().load(folder).detect(images.numpy(), sizes.numpy())
@@ -69,6 +71,7 @@ def test_classes_and_preprocessing_come_back(tiny_model, folder):
     assert runtime.preprocessing == tiny_model.preprocessing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("signature", "dtype"), [("serving_default", tf.uint8), ("float", tf.float32)]
 )
@@ -105,6 +108,7 @@ def dynamic(tiny_model, tmp_path_factory):
     return model, path
 
 
+@pytest.mark.slow
 def test_with_a_dynamic_shape_one_batch_holds_images_of_several_sizes(dynamic):
     model, path = dynamic
     runtime = SavedModel().load(path)
@@ -124,6 +128,7 @@ def test_with_a_dynamic_shape_one_batch_holds_images_of_several_sizes(dynamic):
             np.testing.assert_allclose(column, getattr(expected, name)[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_with_a_dynamic_shape_pixels_are_preprocessed_in_the_graph_too(dynamic):
     model, path = dynamic
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]
@@ -143,6 +148,7 @@ class Shift(keras.layers.Layer):
         return tf.roll(x, 1, axis=2)
 
 
+@pytest.mark.slow
 def test_a_network_that_would_mix_images_with_padding_runs_them_one_at_a_time(dynamic, tmp_path):
     model, _ = dynamic
     images = keras.Input((None, None, 3))
@@ -214,6 +220,7 @@ def test_a_saved_model_is_recognised_by_its_content(folder, tmp_path):
     assert not SavedModel().recognises(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_saved_model_of_another_program_says_so(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "other"))
     with pytest.raises(ModelFileError, match=r"lacks frcnn\.json.*frcnn export saved_model"):

@@ -277,6 +277,7 @@ UNKNOWN = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", UNKNOWN, ids=lambda layer: type(layer).__name__)
 def test_what_reaches_a_layer_that_is_not_known_stays_and_the_reason_names_the_layer(layer):
     x = image()
@@ -448,6 +449,7 @@ def test_the_group_of_a_named_layer_stays(name):
 # Large graphs ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_graph_of_a_thousand_layers_is_one_walk_and_no_recursion():
     x = image(side=1)
     y = conv(2, "a", x)
@@ -457,6 +459,7 @@ def test_a_graph_of_a_thousand_layers_is_one_walk_and_no_recursion():
     assert together(channels) == [["a"]]
 
 
+@pytest.mark.slow
 def test_groups_of_equal_networks_are_equal():
     first, second = (find_channels(toy.detector().parts) for _ in range(2))
     assert first == second

@@ -176,6 +176,7 @@ def check_plan(seed):
             np.testing.assert_allclose(other, output, atol=1e-4 * max(1.0, np.abs(output).max()))
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(st.integers(0, 10**6))
 def test_a_plan_of_a_random_network_is_what_is_built(seed):

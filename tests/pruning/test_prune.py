@@ -49,6 +49,7 @@ def to_half(model, **options):
     return prune(model, plan, plan.threshold_for(0.5))
 
 
+@pytest.mark.slow
 def test_all_that_is_no_channel_is_kept_and_progress_is_not(model):
     pruned = to_half(model)
     for name in ("class_names", "preprocessing", "arch", "spec", "provenance"):
@@ -122,6 +123,7 @@ def test_the_optimizers_state_does_not_come_along(model):
     assert not to_half(model).to_archive().optimizer
 
 
+@pytest.mark.slow
 def test_a_pruned_model_can_be_pruned_again_after_a_round_trip_through_a_file(model, tmp_path):
     sizes = [model.num_parameters]
     for turn in range(3):
@@ -212,6 +214,7 @@ def test_a_backbone_is_pruned_and_detects(backbone):
 # With fake quantization -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_quantized_model_loses_the_filters_that_it_would_lose_without(model):
     plain = Plan(model.detector.parts, SMALL)
     for per_channel in (False, True):

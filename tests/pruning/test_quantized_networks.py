@@ -49,6 +49,7 @@ def prunable(channels):
     return {frozenset(group.layers): group for group in channels.groups if group.prunable}
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(SEEDS, st.booleans())
 def test_pruning_and_quantizing_can_change_places(seed, per_channel):
@@ -64,6 +65,7 @@ def test_pruning_and_quantizing_can_change_places(seed, per_channel):
     assert_same_weights(rebuild(quantized, theirs, same), first)
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(SEEDS, st.booleans())
 def test_without_anything_to_round_a_quantized_network_computes_the_same(seed, per_channel):
@@ -86,6 +88,7 @@ def test_without_anything_to_round_a_quantized_network_computes_the_same(seed, p
             np.testing.assert_allclose(one, other, atol=1e-4 * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_a_pruned_detector_keeps_its_ranges_and_how_its_kernels_are_rounded(per_channel):
     parts = quantize(toy.detector().parts, per_channel_weights=per_channel)

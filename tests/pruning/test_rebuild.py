@@ -173,6 +173,7 @@ def attended(x):
     return layers.MultiHeadAttention(2, 2)(tokens, tokens)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unknown",
     [
@@ -289,6 +290,7 @@ def check_against_masks(parts, seed, side=SIDE, crop=lambda cells: cells[:, 1:3,
             np.testing.assert_allclose(other, output, atol=1e-4 * max(1.0, np.abs(output).max()))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.integers(0, 10**6))
 def test_a_pruned_network_is_the_network_with_those_channels_masked(seed):
@@ -302,6 +304,7 @@ def test_many_pruned_networks_are_the_networks_with_those_channels_masked(seed):
     check_against_masks(detector(random.Random(seed)), seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [{}, {"pool_size_2x": True, "use_bias": True}])
 def test_a_pruned_detector_is_the_detector_with_those_channels_masked(config):
     parts = toy.detector(**config).parts
@@ -333,6 +336,7 @@ def model():
     return model
 
 
+@pytest.mark.slow
 def test_it_detects_the_same_after_a_round_trip_through_a_file(model, tmp_path):
     path = tmp_path / "pruned.tlt"
     archive.write(path, model.to_archive())
@@ -347,6 +351,7 @@ def test_it_detects_the_same_after_a_round_trip_through_a_file(model, tmp_path):
         np.testing.assert_array_equal(column, other)
 
 
+@pytest.mark.slow
 def test_it_learns_and_every_weight_takes_part(model):
     detector = model.detector
     batch = Batch(
@@ -376,6 +381,7 @@ def test_it_learns_and_every_weight_takes_part(model):
         assert (variable.numpy() != old).any(), variable.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 def test_running_it_with_folded_convolutions_gives_the_same(model, training):
     for part in model.detector.parts.values():

@@ -183,6 +183,7 @@ def networks():
     return [(some, find_channels(some)) for some in parts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalizer", NORMALIZERS)
 @pytest.mark.parametrize("equalization", EQUALIZATIONS)
 def test_scores_of_random_networks_are_those_of_loops(networks, normalizer, equalization):

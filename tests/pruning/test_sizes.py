@@ -1,6 +1,7 @@
 """Sizes of what is not built: parameters by hand, and operations against those of what is built."""
 
 import keras
+import pytest
 import toy
 from keras import layers
 
@@ -50,6 +51,7 @@ def test_operations_are_those_of_the_network_that_is_built():
         assert expected < sum(operations.values())
 
 
+@pytest.mark.slow
 def test_parameters_are_those_of_the_network_that_is_built():
     model = toy.model()
     plan = Plan(model.detector.parts, Criterion(granularity=1, min_num_filters=2))

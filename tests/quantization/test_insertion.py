@@ -329,23 +329,27 @@ def ranged_in(name, variant, prefix=""):
     return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
+@pytest.mark.slow
 def test_a_resnet_has_ranges_after_both_branches_sums_and_relus():
     assert ranged_in("resnet", "10")[:2] == ["input_image", "relu_conv1"]
     unit = ranged_in("resnet", "10", "block_1a_")
     assert unit == ["relu_1", "bn_2", "bn_shortcut", "add", "relu"]
 
 
+@pytest.mark.slow
 def test_mobilenet_v2_has_ranges_after_its_linear_bottlenecks():
     unit = ranged_in("mobilenet_v2", "", "block_1_")
     assert unit == ["expand_relu", "depthwise_relu", "project_bn"]
 
 
+@pytest.mark.slow
 def test_googlenet_has_ranges_after_each_branch_and_their_concatenation():
     unit = ranged_in("googlenet", "", "inception_3a_")
     convolutions = ["3x3_reduce", "5x5_reduce", "1x1", "3x3", "5x5", "pool_proj"]
     assert unit == [*(f"{name}_relu" for name in convolutions), "output"]
 
 
+@pytest.mark.slow
 def test_efficientnet_has_ranges_before_and_after_each_of_its_activations():
     unit = ranged_in("efficientnet", "b0", "block1a_")
     gate = ["se_squeeze", "se_reduce", "se_reduce_act", "se_expand", "se_expand_act", "se_excite"]

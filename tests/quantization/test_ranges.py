@@ -46,6 +46,7 @@ def test_a_tensor_that_was_never_seen_has_a_range_of_zero_and_one_of_zeros_a_tin
     assert 0 < ranges(parts).tensors["features/images"] < 1e-6
 
 
+@pytest.mark.slow
 def test_a_detector_tells_how_it_was_quantized():
     detector = toy.detector()
     assert quantization(detector.parts) is None
@@ -68,6 +69,7 @@ def test_layers_of_models_in_a_part_are_listed_with_their_path():
     assert ranges(parts).kernels.keys() == {"features/inner/conv", "features/inner/dense"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_a_model_file_holds_ranges_and_counters(per_channel):
     model = toy.model()

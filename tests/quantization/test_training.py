@@ -56,12 +56,14 @@ def quantized_detector(**config):
 # What a spec asks for -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_spec_asks_for_it(tmp_path):
     assert quantization(begin(tmp_path, "").detector.parts) is None
     assert quantization(begin(tmp_path, QAT).detector.parts) == Quantization(False)
     assert quantization(begin(tmp_path, PER_CHANNEL).detector.parts) == Quantization(True)
 
 
+@pytest.mark.slow
 def test_a_new_network_has_the_weights_that_it_would_have_without(tmp_path):
     plain, quantized = (begin(tmp_path, text).to_archive().weights for text in ("", QAT))
     assert plain.keys() < quantized.keys()
@@ -69,6 +71,7 @@ def test_a_new_network_has_the_weights_that_it_would_have_without(tmp_path):
         np.testing.assert_array_equal(quantized[name], value)
 
 
+@pytest.mark.slow
 def test_pretrained_weights_go_into_quantized_layers_by_name(tmp_path):
     path = tmp_path / "float.tlt"
     source = toy.model(seed=5)
@@ -82,6 +85,7 @@ def test_pretrained_weights_go_into_quantized_layers_by_name(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_pretrained_weights_of_a_quantized_model_bring_their_ranges(tmp_path):
     source = begin(tmp_path, QAT, seed=5)
     for layer in quantizers(source.detector.parts):
@@ -112,21 +116,25 @@ def go_on(request, scenes, tmp_path):
     return go_on
 
 
+@pytest.mark.slow
 def test_a_file_that_was_trained_without_cannot_go_on_with_it(go_on):
     with pytest.raises(SpecError, match=r"enable_qat: .*trained without.*initial") as refusal:
         go_on("", QAT)
     assert "Type enable_qat: False" in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_a_file_that_was_trained_with_it_cannot_go_on_without(go_on):
     with pytest.raises(SpecError, match="Type enable_qat: True"):
         go_on(QAT, "")
 
 
+@pytest.mark.slow
 def test_a_file_that_was_trained_with_it_goes_on_with_it(go_on):
     assert quantization(go_on(QAT, QAT).detector.parts) == Quantization(False)
 
 
+@pytest.mark.slow
 def test_kernels_can_be_rounded_otherwise_in_a_retraining_only(go_on):
     if go_on.field == "resume_from_model":
         with pytest.raises(SpecError, match=r"per_channel_weights: .* Type False to go on"):
@@ -138,6 +146,7 @@ def test_kernels_can_be_rounded_otherwise_in_a_retraining_only(go_on):
 # Steps ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_first_step_uses_its_own_batch_and_every_range_has_seen_it(scenes, tmp_path):
     made = training(scenes, tmp_path, batch_size=6, epochs=1)
     first = next(made.trainer.batches(0, 0).__iter__())
@@ -149,6 +158,7 @@ def test_the_first_step_uses_its_own_batch_and_every_range_has_seen_it(scenes, t
     )
 
 
+@pytest.mark.slow
 def test_measuring_frozen_statistics_leaves_ranges_unseen():
     detector = quantized_detector(freeze_bn=True)
     calibration.measure_statistics(detector, [noise(32)], SETTINGS)
@@ -161,6 +171,7 @@ def test_measuring_frozen_statistics_leaves_ranges_unseen():
         assert not np.array_equal(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_gives_losses_close_to_float32s(precision):
     expected = quantized_detector()
@@ -192,6 +203,7 @@ def test_images_of_different_sizes_have_the_ranges_that_they_have_alone():
     assert all(value < 100 for value in found.values())
 
 
+@pytest.mark.slow
 def test_a_detection_is_of_the_ranges_alone_whatever_else_is_in_the_batch():
     detector = quantized_detector()
     detector.losses(noise(), tf.zeros([2, 2], tf.int32), SETTINGS)
@@ -206,7 +218,7 @@ def test_a_detection_is_of_the_ranges_alone_whatever_else_is_in_the_batch():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", [QAT, PER_CHANNEL])
+@pytest.mark.parametrize("text", [QAT, pytest.param(PER_CHANNEL, marks=pytest.mark.conformance)])
 def test_a_resumed_training_equals_an_uninterrupted_one_to_the_last_bit(scenes, tmp_path, text):
     whole, part = tmp_path / "whole", tmp_path / "part"
     run(training(scenes, whole, text, epochs=2))

@@ -90,6 +90,7 @@ def test_showing_fills_in_the_defaults(tmp_path):
     assert "  num_epochs: 12\n" in shown
 
 
+@pytest.mark.slow
 def test_specs_are_read_without_tensorflow_or_numpy(examples):
     code = (
         "import sys\n"

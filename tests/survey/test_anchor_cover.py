@@ -38,6 +38,7 @@ def test_the_overlap_is_that_of_the_best_of_all_anchors_inside(size):
     )
 
 
+@pytest.mark.slow
 def test_who_is_covered_and_who_is_rescued_is_what_training_says():
     height, width = 123, 203
     boxes = random_boxes(height, width, 60, seed=7)

@@ -1,6 +1,7 @@
 import time
 
 import numpy as np
+import pytest
 
 from frcnn_core.detector.anchors import Anchors
 from frcnn_core.survey.anchor_cover import Boxes, cover
@@ -73,6 +74,7 @@ def test_the_same_boxes_give_the_same_anchors():
     assert suggest(boxes, given, 0.7) == suggest(boxes, given, 0.7)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_boxes_take_seconds():
     boxes = boxes_of([(20, 50), (70, 30), (100, 100), (200, 90)], 25_000, noise=0.4)
     start = time.process_time()

@@ -187,6 +187,7 @@ def an_image_is_stored_turned(made: BrokenSet, mended: bool):
     made.write("labels/train_9.txt", cars())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_flaw_is_reported_where_it_is_and_nothing_else(name, tmp_path):
     breaks, expected = CASES[name]
@@ -195,6 +196,7 @@ def test_a_flaw_is_reported_where_it_is_and_nothing_else(name, tmp_path):
     assert told(made.validate()) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_is_reported_where_the_flaw_is_mended(name, tmp_path):
     breaks, _ = CASES[name]

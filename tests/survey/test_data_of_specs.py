@@ -62,6 +62,7 @@ def test_partitions_are_those_that_dataset_convert_writes(made, tmp_path, mode):
         assert split.count == len(found) == (3, 7)[fold]
 
 
+@pytest.mark.slow
 def test_a_folder_and_its_records_are_the_same_data(made, tmp_path):
     convert(conversion_plan(dataset_spec(made).message, installed(), tmp_path / "set-records"))
     direct = experiment(

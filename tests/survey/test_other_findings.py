@@ -154,6 +154,7 @@ def record(name, objects=TEN, size=(40, 60)) -> records.Record:
     return records.Record(f"images/{name}", *size, tuple(objects))
 
 
+@pytest.mark.slow
 def test_records_of_a_sound_set_are_sound(of_records):
     report = of_records([record("a")], [record("b")])
     assert told(report) == []
@@ -163,6 +164,7 @@ def test_records_of_a_sound_set_are_sound(of_records):
     )
 
 
+@pytest.mark.slow
 def test_a_box_is_told_by_file_record_and_object(of_records):
     objects = (*TEN, car(5, 5, np.nan, 30), car(30, 9, 8, 30))
     report = of_records([record("a")], [record("b", objects)])
@@ -175,16 +177,19 @@ def test_a_box_is_told_by_file_record_and_object(of_records):
     assert finding.box == (30, 9, 8, 30)
 
 
+@pytest.mark.slow
 def test_an_image_of_a_record_is_missing(of_records):
     report = of_records([record("a")], [record("b"), record("gone")])
     assert told(report) == [("missing-image", "gone)")]
 
 
+@pytest.mark.slow
 def test_a_record_states_another_size_than_its_image_has(of_records):
     report = of_records([record("a")], [record("b", size=(40, 61))])
     assert told(report) == [("size-mismatch", "b)")]
 
 
+@pytest.mark.slow
 def test_a_record_that_is_repeated_is_a_note_and_in_both_splits_an_error(of_records):
     report = of_records([record("a"), record("b")], [record("b"), record("b")])
     assert told(report) == [
@@ -195,12 +200,14 @@ def test_a_record_that_is_repeated_is_a_note_and_in_both_splits_an_error(of_reco
     assert (finding.split, finding.reason) == ("validation", "is in training too.")
 
 
+@pytest.mark.slow
 def test_different_labels_of_the_same_image_are_told(of_records):
     report = of_records([record("a")], [record("b"), record("b", TEN[:-1])])
     (finding,) = report.findings["repeated-image"]
     assert finding.reason == "is in training more than once; its labels say something else."
 
 
+@pytest.mark.slow
 def test_a_damaged_record_file_is_told_and_the_others_are_looked_at(of_records, tmp_path):
     objects = (*TEN, car(30, 9, 8, 30))
     of_records([record("a")], [record("b")])  # leaves an index of a sound file
@@ -227,6 +234,7 @@ def test_without_a_record_to_train_on_every_class_is_absent(of_records):
     )
 
 
+@pytest.mark.slow
 def test_records_that_are_not_there_are_an_unusable_source(of_records, tmp_path):
     gone = f'data_sources {{ tfrecords_path: "{tmp_path}/gone*" image_directory_path: "x" }}'
     report = of_records([record("a")], [record("b")], also=gone)

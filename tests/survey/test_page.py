@@ -94,6 +94,7 @@ def test_nothing_at_all_is_a_page_too():
     parsed(page(gather([split("training"), split("validation")]), "spec.txt"))
 
 
+@pytest.mark.slow
 def test_many_classes_and_boxes_are_a_page_of_bounded_size():
     names = [f"class {i}" for i in range(200)]
     rng = np.random.default_rng(0)

@@ -352,11 +352,13 @@ def test_there_is_a_broken_backbone_for_every_check():
     assert checks == BROKEN.keys() | TESTED_ELSEWHERE
 
 
+@pytest.mark.slow
 def test_a_good_backbone_passes(failures):
     # But for a plugin's module, this one imports Keras.
     assert set(failures(contract_of(Good()))) == {"importing the plugin leaves tensorflow alone"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "check, broken",
     [
@@ -374,6 +376,7 @@ def test_a_plan_that_covers_all_passes(failures):
     assert failures(contract_of(with_plan(*UNITS)()), check) == {}
 
 
+@pytest.mark.slow
 def test_folding_that_computes_something_else_fails(failures, monkeypatch):
     from frcnn_core.detector import folding
 
@@ -383,6 +386,7 @@ def test_folding_that_computes_something_else_fails(failures, monkeypatch):
     assert len(failures(contract_of(Good()), check)) == 2
 
 
+@pytest.mark.slow
 def test_a_backbone_may_always_drop_out(failures):
     class Dropping(Good):
         def between(self, x, blocks):
@@ -392,6 +396,7 @@ def test_a_backbone_may_always_drop_out(failures):
     assert set(found) == {"importing the plugin leaves tensorflow alone"}
 
 
+@pytest.mark.slow
 def test_only_some_variants_are_tested_if_so_wished(failures):
     class Two(Good):
         variants = ("s", "l")

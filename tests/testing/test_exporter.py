@@ -87,10 +87,12 @@ def contract_of(component):
     return type("Contract", (ExporterContract,), {"exporter": component})
 
 
+@pytest.mark.slow
 def test_a_good_exporter_passes(failures):
     assert failures(contract_of(Copy())) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken, check",
     [
@@ -107,5 +109,6 @@ def test_a_broken_one_fails(failures, broken, check):
     assert failures(contract_of(broken()), check)
 
 
+@pytest.mark.slow
 def test_one_whose_modules_are_missing_is_skipped(failures):
     assert failures(contract_of(Needy())) == {}

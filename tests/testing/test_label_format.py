@@ -221,6 +221,7 @@ def reading(labels):
     return type("Broken", (JsonLines,), {"labels": labels})()
 
 
+@pytest.mark.slow
 def test_a_good_format_passes(failures):
     assert failures(contract_of(JsonLines())) == {}
 
@@ -232,6 +233,7 @@ DAMAGE = "test_a_damaged_file_is_an_error_that_names_it"
 RECOGNISED = "test_it_recognises_what_it_wrote_and_no_pictures"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken, check",
     [

@@ -67,6 +67,7 @@ def contract_of(component):
     return type("Contract", (LRScheduleContract,), {"schedule": component})
 
 
+@pytest.mark.slow
 def test_a_good_schedule_passes(failures):
     assert failures(contract_of(Falling())) == {}
 
@@ -75,6 +76,7 @@ FINITE = "test_every_rate_is_a_finite_number_and_none_is_negative"
 OPTIONS = "test_its_options_are_a_frozen_dataclass_of_types_that_text_can_give"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken, check",
     [

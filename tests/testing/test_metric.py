@@ -95,10 +95,12 @@ def with_accumulator(kind):
     return type("Broken", (Found,), {"accumulator": kind})()
 
 
+@pytest.mark.slow
 def test_a_good_metric_passes(failures):
     assert failures(contract_of(Found())) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken, check",
     [

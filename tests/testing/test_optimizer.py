@@ -81,6 +81,7 @@ def contract_of(component):
     return type("Contract", (OptimizerContract,), {"optimizer": component})
 
 
+@pytest.mark.slow
 def test_a_good_optimizer_passes(failures):
     # But for a plugin's module, this one imports Keras.
     found = failures(contract_of(Descent()))
@@ -91,6 +92,7 @@ DESCENDS = "test_it_descends"
 RATE = "test_it_obeys_the_rate_the_schedule_sets"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken, check",
     [

@@ -65,6 +65,7 @@ def test_an_empty_key_protects_nothing():
         container.pack(b"an ONNX model", key="")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(ModelFileError, match="there is no such file"):
         container.read(tmp_path / "model.etlt", KEY)

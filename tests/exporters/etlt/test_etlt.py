@@ -31,6 +31,7 @@ def path(model, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_onnx_exporters_graph_is_in_it(model, path):
     inside = onnx.load_from_string(container.read(path, KEY))
     expected = build(model, SETTINGS, OnnxOptions()).proto
@@ -71,6 +72,7 @@ def test_the_documented_part_of_the_configuration_has_the_key(path):
     assert f"tlt-model-key={KEY}" in path.with_name("nvinfer_config.txt").read_text().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -78,6 +78,7 @@ def test_names_of_nodes_and_tensors_are_unique_and_say_where_they_are(proto):
     assert "features/conv/Conv" in nodes
 
 
+@pytest.mark.slow
 def test_a_normalization_is_in_the_kernel_of_its_convolution():
     model = float_model()
     graph = build(model, SETTINGS, OnnxOptions()).proto.graph
@@ -115,6 +116,7 @@ def test_settings_are_fixed_in_the_graph(model):
     assert [7] in constants and [0.25] in constants
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked, written", [(12, 17), (17, 17), (18, 18)])
 def test_the_opset_is_what_is_asked_for_and_at_least_17(model, asked, written):
     proto = build(model, SETTINGS, OnnxOptions(target_opset=asked)).proto

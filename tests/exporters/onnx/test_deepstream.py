@@ -194,6 +194,7 @@ def parse_nms_tlt(rows, count, *, width, height, num_classes, threshold):
     return objects
 
 
+@pytest.mark.slow
 def test_deepstreams_parser_gets_the_detectors_boxes(model, folder):
     session = onnxruntime.InferenceSession(folder / "small.onnx")
     assert [output.name for output in session.get_outputs()] == ["NMS", "NMS_1"]

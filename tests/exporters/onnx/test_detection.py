@@ -213,6 +213,7 @@ def slowly(logits, deltas, rois, settings):
     return images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [3, 8, 40])
 def test_detections_are_those_of_a_slow_loop(most):
     settings = DetectionSettings(**{**vars(SETTINGS), "classifier_nms_max_boxes": most})
@@ -243,6 +244,7 @@ def test_rows_are_image_class_score_and_fractions_of_the_image():
     np.testing.assert_allclose(rows[:, 0, :, 3:], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_no_score_is_high_enough():
     settings = DetectionSettings(classifier_nms_max_boxes=5, object_confidence_thres=0.999)
     boxes, _, classes, counts, rows, _ = found_in(*head_answers(), settings)

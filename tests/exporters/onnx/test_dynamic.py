@@ -32,6 +32,7 @@ def model():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", ["nms", "named"])
 def test_images_of_several_sizes_are_detected_as_by_the_model(model, outputs):
     built = build(model, SETTINGS, OnnxOptions(outputs=outputs))
@@ -50,6 +51,7 @@ def test_images_of_several_sizes_are_detected_as_by_the_model(model, outputs):
         )
 
 
+@pytest.mark.slow
 def test_deepstream_gets_no_configuration_of_it(model, tmp_path):
     with pytest.raises(FrcnnError, match=r"--gen_ds_config: .*train with size_height_width"):
         files.write(

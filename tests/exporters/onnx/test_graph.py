@@ -91,6 +91,7 @@ def test_an_input_that_is_left_out_has_no_name():
     assert graph.nodes[0].input[:2] == ["x", ""]
 
 
+@pytest.mark.slow
 def test_an_included_graph_reads_what_it_is_told():
     part = helper.make_graph(
         [helper.make_node("Mul", ["given", "two"], ["doubled"], "part/Mul")],

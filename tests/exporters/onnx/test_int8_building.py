@@ -24,6 +24,7 @@ def trained(request):
     return model, *build_int8(model, int8_toy.SETTINGS, INT8, None)
 
 
+@pytest.mark.slow
 def test_a_trained_feature_map_is_tensorflows_but_for_single_steps(trained):
     model, proto, _ = trained
     images = next(int8_toy.noise(seed=5).batches())
@@ -74,6 +75,7 @@ def test_the_model_says_that_it_is_int8_and_gives_detections(trained):
     assert rows.shape == (2, 1, 5, 7) and counts.min() > 0
 
 
+@pytest.mark.slow
 def test_force_ptq_measures_the_ranges_of_a_trained_model_anew(trained):
     model, _, told = trained
     options = replace(INT8, force_ptq=True, range_finder="minmax")
@@ -85,6 +87,7 @@ def test_force_ptq_measures_the_ranges_of_a_trained_model_anew(trained):
     assert measured["input_image"] != pytest.approx(told["input_image"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_after_training_detections_are_close_to_those_in_floating_point():
     model = int8_toy.float_model()
     options = replace(INT8, range_finder="minmax", outputs="named")
@@ -99,6 +102,7 @@ def test_after_training_detections_are_close_to_those_in_floating_point():
     np.testing.assert_allclose(scores[:, 0], expected.scores[:, 0], atol=0.05)
 
 
+@pytest.mark.slow
 def test_kept_layers_have_the_kernels_that_the_model_has():
     model = int8_toy.float_model()
     options = replace(INT8, range_finder="minmax", keep_float=("rpn/rpn_conv1",))
@@ -109,6 +113,7 @@ def test_kept_layers_have_the_kernels_that_the_model_has():
     np.testing.assert_allclose(wires.array(node.input[1]), kernel, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_images_there_is_nothing_to_measure():
     with pytest.raises(FrcnnError, match="--cal_image_dir"):
         build_int8(int8_toy.float_model(), int8_toy.SETTINGS, INT8, None)

@@ -45,6 +45,7 @@ def layers_of(images):
         }
 
 
+@pytest.mark.slow
 def test_the_range_of_minmax_is_the_largest_value_there_was(ranges):
     expected: dict[str, float] = {}
     for tensors in layers_of(int8_toy.noise()):
@@ -94,6 +95,7 @@ def test_batches_do_not_matter_nor_does_a_fixed_batch_size_of_the_graph(ranges):
     assert found == pytest.approx(ranges, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_no_images_and_values_that_are_no_numbers_are_told():
     nothing = CalibrationImages(lambda: iter(()), 0, "an empty folder")
     with pytest.raises(FrcnnError, match="no images to calibrate int8 with in an empty folder"):

@@ -66,6 +66,7 @@ def test_a_layer_alone_in_int8_changes_what_rounding_its_inputs_by_hand_does(tmp
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_the_rpn_rounds_does_not_move_the_proposals(tmp_path):
     _, proto = exported(tmp_path, bad=["rpn/rpn_conv1"])
     layers, predictions = quantized_layers(proto.graph), costs._predictions(proto.graph)

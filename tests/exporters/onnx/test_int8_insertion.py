@@ -257,6 +257,7 @@ def test_without_its_markers_a_graph_is_the_float_one():
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_ranges_are_told_by_the_names_of_the_float_graph():
     marked, paths = int8_toy.marked()
     ranges = {path: float(i) for i, path in enumerate(paths.values(), 1)}

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from processor import needs_exact_int8
 
 from exporters.onnx import int8_toy
@@ -60,6 +61,7 @@ def test_the_graph_that_is_given_stays_as_it_was():
     assert run(proto) is not None
 
 
+@pytest.mark.slow
 def test_onnx_runtime_computes_the_convolutions_of_a_detector_in_int8(tmp_path):
     marked, paths = int8_toy.marked()
     ones = dict.fromkeys(paths.values(), 1.0)

@@ -95,6 +95,7 @@ def test_a_max_pool_pads_itself_behind_a_relu_where_zeros_are_never_largest_alon
     np.testing.assert_array_equal(run(proto), expected)
 
 
+@pytest.mark.slow
 def test_the_zeros_before_a_max_pool_stay_where_numbers_may_be_negative():
     proto = pooled("Tanh")
     absorb(proto.graph)

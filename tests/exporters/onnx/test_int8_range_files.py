@@ -39,6 +39,7 @@ def test_what_is_no_cache_is_refused(tmp_path, text):
         read_cache(path)
 
 
+@pytest.mark.slow
 def test_the_cache_is_beside_the_model_unless_it_is_given_another_place(tmp_path):
     model = tmp_path / "model.onnx"
     assert files(model, Int8Options()) == [tmp_path / "cal.bin"]

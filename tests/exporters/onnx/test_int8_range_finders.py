@@ -45,6 +45,7 @@ def slow_entropy(counts, largest):
     return largest * min(divergences, key=divergences.get) / BINS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normal", "with outliers", "ReLU", "heavy tail", "uniform"])
 def test_the_entropy_of_all_candidates_at_once_is_that_of_one_after_the_other(kind):
     counts, largest = histogram(values_of(kind))
@@ -84,6 +85,7 @@ def test_a_percentile_is_the_end_of_the_bin_that_it_is_in():
     assert percentile(counts, 8.0, 100) == 8.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normal", "ReLU", "heavy tail"])
 def test_percentiles_are_those_of_onnx_runtime_to_a_bin(kind):
     values = values_of(kind)

@@ -47,6 +47,7 @@ def test_preprocessing_is_there_for_people_too():
     assert props(proto)["frcnn.preprocessing_text"] == DESCRIBED.preprocessing.describe()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [{}, {"frcnn.class_names": "[]"}, {"frcnn.class_names": "7"}])
 def test_a_model_of_another_program_is_refused_by_name(given):
     with pytest.raises(ModelFileError, match=r"theirs\.onnx was not exported by frcnn"):

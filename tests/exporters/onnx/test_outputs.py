@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from frcnn_onnx.outputs import cut, detections
 
@@ -30,6 +31,7 @@ def test_named_outputs_are_what_they_are_called():
     assert found.classes.dtype == found.counts.dtype == np.int32
 
 
+@pytest.mark.slow
 def test_boxes_end_where_the_image_does():
     outputs = {
         "boxes": np.array([[[10, 20, 90, 180]], [[10, 20, 90, 180]]], "float32"),

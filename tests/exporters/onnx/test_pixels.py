@@ -84,6 +84,7 @@ def preprocessed(preprocessing, images):
     return np.stack(fitted).transpose(0, 3, 1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
 @pytest.mark.parametrize(
@@ -168,6 +169,7 @@ def test_the_metadata_say_that_it_is_embedded():
     assert not metadata.of_proto(detach(proto), "it").embedded_preprocessing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize", [True, False], ids=["stretched", "padded"])
 def test_a_detector_finds_in_pixels_what_it_finds_in_preprocessed_images(resize):
     preprocessing = Preprocessing(HEIGHT, WIDTH, resize=resize, means=(128.0,) * 3, scale=64.0)

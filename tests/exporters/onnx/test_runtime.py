@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from frcnn_core.structures import Detections
 from frcnn_onnx.runtime import in_batches
@@ -34,6 +35,7 @@ def test_a_batch_smaller_than_the_profile_is_filled_up():
     assert answer.counts.tolist() == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_batch_that_fits_is_run_as_it_is():
     answer = Detections(*np.zeros((4, 3)), None)
     assert in_batches(lambda *given: answer, np.ones((3, 1)), np.ones((3, 2)), least=1, most=3) is (

@@ -13,6 +13,7 @@ def test_a_file_that_is_no_model_is_refused_by_name(tmp_path):
         session.load(path)
 
 
+@pytest.mark.slow
 def test_a_model_of_another_program_is_refused_by_name(tmp_path):
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])],

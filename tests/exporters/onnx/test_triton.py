@@ -66,6 +66,7 @@ def of_graph(tensors, skip):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given",
     [
@@ -121,6 +122,7 @@ def test_the_repository_has_tritons_layout(model, tmp_path):
     assert 'name: "small"' in (written[1] / "small/config.pbtxt").read_text()
 
 
+@pytest.mark.slow
 def test_a_repository_that_exists_is_left_alone(model, tmp_path):
     (tmp_path / "small_triton").mkdir()
     options = OnnxOptions(gen_triton=True)

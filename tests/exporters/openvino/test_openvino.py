@@ -54,6 +54,7 @@ def compare(path, model, images, *, atol=1e-3):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -67,6 +68,7 @@ def test_whatever_its_inputs_and_outputs_it_runs_on_preprocessed_images(model, t
     compare(export(model, tmp_path, **options), model, pictures())
 
 
+@pytest.mark.slow
 def test_a_file_of_a_fixed_batch_runs_any_number_of_images(model, tmp_path):
     path = export(model, tmp_path, static_batch_size=2)
     compare(path, model, pictures(1))
@@ -110,6 +112,7 @@ def int8(model, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @needs_exact_int8
 def test_int8_finds_what_the_same_graph_finds_in_onnx_runtime(int8):
     runtime = OpenVino().load(int8 / "model.xml")
@@ -222,6 +225,7 @@ def test_without_its_weights_a_file_says_what_is_missing(model, tmp_path):
         OpenVino().load(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("embed", [False, True])
 def test_with_a_dynamic_shape_an_image_is_detected_as_if_it_were_alone(model, tmp_path, embed):
     parts, anchors = model.detector.parts, model.detector.anchors

@@ -98,6 +98,7 @@ def test_a_builder_that_fails_is_quoted(tensorrt, small_onnx, monkeypatch):
         engine.build(small_onnx, Settings(), where="a.onnx")
 
 
+@pytest.mark.slow
 def test_old_versions_are_refused(monkeypatch, small_onnx):
     from exporters.tensorrt import fakes
 

@@ -103,6 +103,7 @@ def test_options_that_make_no_sense_are_refused(given, complaint):
         parse(TensorrtOptions, given, where="frcnn export tensorrt")
 
 
+@pytest.mark.slow
 def test_the_documented_defaults():
     options = TensorrtOptions()
     assert (options.max_batch_size, options.min_batch_size, options.opt_batch_size) == (16, 1, 1)

@@ -78,6 +78,7 @@ def test_a_detector_finds_the_same_up_to_rounding(small_onnx):
     assert {one.data_type for one in kernels} == {TensorProto.FLOAT16}
 
 
+@pytest.mark.slow
 def test_models_of_others_and_quantized_ones_are_refused():
     with pytest.raises(FrcnnError, match="not exported by frcnn"):
         float16.convert(model([helper.make_node("Relu", ["x"], ["y"], "relu")]))

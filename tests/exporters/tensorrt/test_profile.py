@@ -38,6 +38,7 @@ def test_text_that_is_no_range_is_refused(text, complaint):
         parse(text)
 
 
+@pytest.mark.slow
 def test_a_range_must_be_of_an_input_and_fit_it():
     inputs = {"image": (-1, 3, 64, 96)}
     shapes = [(number, 3, 64, 96) for number in (1, 2, 4)]

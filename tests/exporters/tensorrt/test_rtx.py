@@ -67,6 +67,7 @@ def quantized_onnx():
     return build(small_model(), settings, OnnxOptions(data_type="int8"), images).proto
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_each_part_of_the_network_is_built_for_gpus_that_are_not_here(small_onnx, name, precision):
@@ -77,6 +78,7 @@ def test_each_part_of_the_network_is_built_for_gpus_that_are_not_here(small_onnx
     assert built.ranges
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 def test_each_part_of_a_quantized_network_is_built_too(quantized_onnx, name):
     model = _batches(part(quantized_onnx, name))
@@ -147,6 +149,7 @@ def test_bytes_that_are_no_model_are_told():
         network.parse(b"garbage", where="a.onnx")
 
 
+@pytest.mark.slow
 def test_gpus_that_it_does_not_build_for_are_told_with_those_it_does(small_onnx):
     settings = Settings(compute_capabilities=("3.5",))
     with pytest.raises(FrcnnError, match=r"3\.5 is none .* choose from .*8\.6"):

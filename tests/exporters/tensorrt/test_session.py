@@ -145,6 +145,7 @@ def test_an_engine_that_only_frcnn_could_not_describe_has_no_json(tensorrt, tmp_
     ]
 
 
+@pytest.mark.slow
 def test_the_json_repeats_what_the_onnx_says(built, small_onnx):
     fields = json.loads(built.with_name("a.engine.json").read_text())
     props = {entry.key: entry.value for entry in small_onnx.metadata_props}

@@ -67,6 +67,7 @@ def test_only_trained_ranges_of_a_relu_have_codes_below_zero(parts, trained, rou
     assert values.numpy() == pytest.approx(rounded, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_range_that_was_never_seen_rounds_nothing(parts):
     layer = parts["features"].layers[1]
     assert isinstance(layer, FakeQuantize)

@@ -101,6 +101,7 @@ def overlap(one, other):
     return shared / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("most", [5, 8, 50])
 def test_detections_are_those_of_a_slow_suppression(seed, most):
