@@ -3,6 +3,8 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Collection
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -64,7 +66,8 @@ def level(name: str) -> int:
     return next((i for i, names in enumerate(LEVELS) if name in names.split()), len(LEVELS))
 
 
-def imported(path: Path, *, anywhere: bool = True) -> set[str]:
+@cache
+def imported(path: Path, *, anywhere: bool = True) -> frozenset[str]:
     """Full names of what a file imports; ``from a import b`` gives ``a`` and ``a.b``.
 
     Args:
@@ -76,7 +79,7 @@ def imported(path: Path, *, anywhere: bool = True) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def _nodes(node: ast.AST, anywhere: bool):
@@ -93,14 +96,21 @@ def _nodes(node: ast.AST, anywhere: bool):
         yield from _nodes(child, anywhere)
 
 
-def rooms_of(names: set[str]) -> set[str]:
+@cache
+def known_rooms() -> frozenset[str]:
+    """Every room of the core, and every module beside them."""
+    return frozenset(room(path) for path in CORE.rglob("*.py"))
+
+
+def rooms_of(names: Collection[str]) -> set[str]:
     """The rooms of ``frcnn_core`` among full names, and the modules beside them."""
     inside = {name.split(".")[1] for name in names if name.startswith("frcnn_core.")}
-    known = {room(path) for path in CORE.rglob("*.py")}
+    known = known_rooms()
     # What is not a module, such as `hookimpl`, comes from the package itself.
     return (inside & known) | ({"__init__"} if inside - known else set())
 
 
+@cache
 def faces() -> dict[str, dict[str, str]]:
     """Room -> name that it hands on -> full name of the module that has it."""
     found: dict[str, dict[str, str]] = {}
@@ -116,7 +126,7 @@ def faces() -> dict[str, dict[str, str]]:
     return found
 
 
-def packages(names: set[str]) -> set[str]:
+def packages(names: Collection[str]) -> set[str]:
     """Top-level packages; protobuf is ``google``."""
     return {name.split(".")[0] for name in names}
 
