@@ -27,6 +27,7 @@ def sections() -> dict[str, list[tuple[str, str, str]]]:
 ROWS = [(package, *row) for package, rows in sections().items() for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "package, name, module, stability", ROWS, ids=[f"{row[0]}.{row[1]}" for row in ROWS]
 )

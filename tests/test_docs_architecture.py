@@ -17,6 +17,7 @@ def test_the_table_of_rooms_is_current():
     assert GENERATOR["page"](PAGE, LEVELS) == PAGE, "run `python docs/list_rooms.py`"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_in_a_sentence_what_it_is_for(module):
     assert GENERATOR["purpose"](module).endswith(".")
@@ -35,6 +36,7 @@ def files_named() -> set[str]:
     return set(re.findall(r"`([\w/]+\.(?:py|txt|toml))`", " ".join(kept)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(files_named()))
 def test_a_file_it_names_is_there(name):
     folders = (ROOT, ROOT / "frcnn_core", ROOT / "tests")

@@ -53,6 +53,7 @@ def grays(batches):
     ]
 
 
+@pytest.mark.slow
 def test_images_of_a_folder_come_in_the_order_of_their_names_as_the_model_wants_them(model, folder):
     found = calibration(model, cal_image_dir=folder, batches=2, batch_size=2)
     assert (found.num_batches, found.source) == (2, str(folder))
@@ -170,6 +171,7 @@ def test_a_spec_without_training_data_says_what_to_type(model, tmp_path):
         calibration(model, toy.spec_text(tmp_path / "gone"))
 
 
+@pytest.mark.slow
 def test_images_of_a_dynamic_shape_come_one_by_one_with_no_padding_between(model, tmp_path):
     for name, size in (("a", (64, 32)), ("b", (32, 64))):
         Image.new("RGB", size, (90,) * 3).save(tmp_path / f"{name}.png")

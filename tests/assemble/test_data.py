@@ -52,6 +52,7 @@ def test_a_source_may_have_an_ending_and_a_weight_of_its_own(tmp_path):
     assert [source.weight for source in training] == [1.0, 0.5, 1.0]
 
 
+@pytest.mark.slow
 def test_records_of_which_none_is_in_the_validation_fold_are_an_error(tmp_path):
     (tmp_path / "set-fold-000-of-002").touch()
     spec = small(

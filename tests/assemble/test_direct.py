@@ -81,6 +81,7 @@ def test_records_are_those_of_dataset_convert_but_for_the_folder_in_frame_ids(fo
         assert ours == read(theirs)
 
 
+@pytest.mark.slow
 def test_image_paths_are_those_on_disk(folder):
     (found,), _ = assemble.sources(dataset(source(folder)))
     paths = {found.image_path(one.frame_id, one.extension) for one in read(found.records)}
@@ -105,6 +106,7 @@ def test_validation_may_have_labels_of_its_own_and_reads_no_others(folder, tmp_p
     assert (data.summary.count, data.summary.objects) == (10, {"car": 10})
 
 
+@pytest.mark.slow
 def test_bad_images_are_all_told_and_allowed_up_to_a_limit(folder, caplog):
     (folder / "images" / "a.jpg").write_bytes(b"no image")
     (folder / "labels" / "b.txt").write_text(CAR + "Car 0\n")

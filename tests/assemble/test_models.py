@@ -32,6 +32,7 @@ def test_no_reg_is_no_regularizer():
     assert assemble.regularizer(spec) is None
 
 
+@pytest.mark.slow
 def test_a_model_is_drawn_as_the_spec_says(tmp_path):
     spec = spec_of(tmp_path, model="freeze_blocks: 1 freeze_bn: True use_bias: True")
     model = assemble.new_model(spec, toy.plugins())

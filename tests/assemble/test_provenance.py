@@ -130,6 +130,7 @@ def test_where_nothing_is_known_the_error_is_that_of_a_misspelt_spec(provenance)
         backbone_of("net", provenance, Plugins([]), PATH)
 
 
+@pytest.mark.slow
 def test_a_model_file_is_opened_by_what_it_records(tmp_path):
     model = toy.model()
     model.provenance = (MADE | {"name": "toy"},)
@@ -152,6 +153,7 @@ def test_files_from_before_there_was_a_list_are_read(stored, provenance):
     assert provenance_in({"arch": "net:s", "provenance": stored}) == provenance
 
 
+@pytest.mark.slow
 def test_a_file_that_records_nothing_is_read():
     content = toy.model().to_archive()
     del content.manifest["provenance"]

@@ -27,6 +27,7 @@ def file(tmp_path_factory):
     return written(tmp_path_factory.mktemp("toy"), toy.model())
 
 
+@pytest.mark.slow
 def test_what_a_threshold_leaves_is_told_as_it_comes(file):
     prunable = open_prunable(file, "", toy.plugins(), SMALL)
     threshold = prunable.plan.threshold_for(0.4)
@@ -43,6 +44,7 @@ def test_what_a_threshold_leaves_is_told_as_it_comes(file):
     assert prunable.size() == report.before
 
 
+@pytest.mark.slow
 def test_rois_are_those_of_the_models_spec(tmp_path):
     model = toy.model()
     model.spec = "inference_config { rpn_nms_max_boxes: 7 }"
@@ -50,6 +52,7 @@ def test_rois_are_those_of_the_models_spec(tmp_path):
     assert prunable.rois_per_image == prunable.report(0.5).rois_per_image == 7
 
 
+@pytest.mark.slow
 def test_operations_of_a_dynamic_shape_are_those_of_the_largest_canvas(tmp_path):
     model = toy.model()
     model.detector.dynamic_shape = True
@@ -60,6 +63,7 @@ def test_operations_of_a_dynamic_shape_are_those_of_the_largest_canvas(tmp_path)
     assert (prunable.height, prunable.width) == (64, 112)
 
 
+@pytest.mark.slow
 def test_a_depthwise_convolution_is_told_of_with_the_channels_it_reads(tmp_path):
     model = toy.model()
     x = keras.Input((None, None, 3))
@@ -84,6 +88,7 @@ def test_what_the_backbone_names_keeps_its_channels(file, monkeypatch):
     assert "conv2" in reason
 
 
+@pytest.mark.slow
 def test_frozen_layers_are_marked(tmp_path):
     model = toy.model(freeze_blocks=frozenset({1}))
     report = open_prunable(written(tmp_path, model), "", toy.plugins(), SMALL).report(0.5)
@@ -95,6 +100,7 @@ def test_a_layer_that_is_not_there_is_refused(file):
         open_prunable(file, "", toy.plugins(), SMALL, excluded_layers=["features/conv11"])
 
 
+@pytest.mark.slow
 def test_what_a_report_says_is_ready_for_json(file):
     report = open_prunable(file, "", toy.plugins(), SMALL).report(0.5)
     content = json.loads(json.dumps(report.as_dict()))

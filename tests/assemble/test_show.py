@@ -136,6 +136,7 @@ def test_nothing_but_bad_images_is_an_error_that_names_them(tmp_path):
         seen(spec_of(tmp_path, validation=""))
 
 
+@pytest.mark.slow
 def test_a_spec_without_validation_data_cannot_show_any(scenes):
     with pytest.raises(SpecError, match="there is no validation data"):
         require_shown(

@@ -54,6 +54,7 @@ def test_other_means_or_channel_order_are_told_with_what_to_write(begin):
     )
 
 
+@pytest.mark.slow
 def test_fields_of_the_network_that_the_weights_need_are_told(begin):
     (message,) = begin(model_config={"use_pooling": True})
     assert "use_pooling: True" in message and "image_channel_order" not in message
@@ -80,6 +81,7 @@ def begun(folder, training=""):
     return start(loads(text), toy.plugins(), "", "float32")[0]
 
 
+@pytest.mark.slow
 def test_a_history_begins_with_what_the_training_started_from(tmp_path):
     model = begun(tmp_path)
     started = {"event": "started", "arch": "toy", "parameters": model.num_parameters}

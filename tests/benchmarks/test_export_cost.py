@@ -25,6 +25,7 @@ def test_an_export_has_to_work_in_time_and_within_its_memory(seconds, peak_memor
     assert Cost("onnx", CASE, seconds, peak_memory, 1, failed).within == within
 
 
+@pytest.mark.slow
 def test_the_memory_is_that_of_one_child(tmp_path):
     with (tmp_path / "log").open("wb") as log:
         hold = "print(len(bytearray({} * 2**20)))"
@@ -37,6 +38,7 @@ def test_the_memory_is_that_of_one_child(tmp_path):
     assert (tmp_path / "log").read_text().split() == [str(300 * 2**20), str(2**20)]
 
 
+@pytest.mark.slow
 def test_an_exit_code_is_told(tmp_path):
     with (tmp_path / "log").open("wb") as log:
         assert _run([sys.executable, "-c", "raise SystemExit(2)"], log.fileno())[0] == 2

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from benchmarks.cases import Case
@@ -52,6 +53,7 @@ def test_the_gain_of_mixed_precision_is_the_ratio_of_the_steps():
     assert text.count("1.60x") == 1
 
 
+@pytest.mark.slow
 def test_the_pipeline_is_held_against_what_training_asks_for():
     case = Case("resnet:10", 160, 160, 2, training=True)
     speed = Speed(case, by_threads={1: 40.0, 2: 70.0}, demand=20.0)

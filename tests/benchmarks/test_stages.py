@@ -23,6 +23,7 @@ def batch() -> Batch:
     )
 
 
+@pytest.mark.slow
 def test_the_stages_of_a_training_step_end_in_its_losses_and_gradients(tiny_model, batch):
     detector, settings = tiny_model.detector, TrainingSettings(roi_mini_batch=8)
     found = {n: run(batch) for n, run in stages.of_training(detector, settings).items()}

@@ -344,5 +344,6 @@ def test_a_wheel_that_pip_made_is_found_under_the_name_in_the_cache(script, tmp_
     assert tags & set(sys_tags())
 
 
+@pytest.mark.slow
 def test_the_script_is_executable():
     assert os.access(SCRIPT, os.X_OK)

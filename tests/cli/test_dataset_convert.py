@@ -106,6 +106,7 @@ def test_a_format_that_is_not_installed_is_an_error_at_its_place(spec):
     assert "Did you mean 'voc'?" in result.output
 
 
+@pytest.mark.slow
 def test_all_that_is_missing_of_a_coco_spec_is_told(spec):
     spec.write_text('coco_config { root_directory_path: "." }')
     result = run("-d", spec, "-o", spec.parent / "set")

@@ -78,6 +78,7 @@ def test_what_exists_is_left_alone(folder):
     assert (folder / "new").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_counted(folder):
     assert run(folder, "--to", "coco").exit_code == 0
     Image.new("RGB", (8, 6)).save(folder / "images" / "c.png")

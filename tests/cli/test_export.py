@@ -216,6 +216,7 @@ def images(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["export"], ["export", "tensorrt"]])
 def test_an_exporters_options_are_flags_of_both_spellings(frcnn, formats, model, tmp_path, command):
     out = tmp_path / "a.tensorrt"
@@ -247,6 +248,7 @@ def test_a_value_of_the_wrong_type_says_what_is_expected(frcnn, formats, model):
     assert "frcnn export tensorrt.max_batch_size: expected a whole number" in result.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["--embed-preprocessing", "--embed_preprocessing"])
 def test_flags_may_be_typed_with_hyphens(frcnn, formats, model, tmp_path, spelling):
     out = tmp_path / "a.onnx"
@@ -337,6 +339,7 @@ def test_the_int8_command_line_of_tlt_runs_as_documented(frcnn, formats, model, 
     assert data.exists()
 
 
+@pytest.mark.slow
 def test_an_engine_is_built_after_the_file_with_the_flags_that_are_its_own(
     frcnn, formats, model, images, tmp_path
 ):
@@ -381,6 +384,7 @@ def test_int8_without_any_images_says_what_to_type(frcnn, formats, model, tmp_pa
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_model_with_ranges_of_its_own_needs_no_images(
     frcnn, formats, tiny_model, images, tmp_path
 ):

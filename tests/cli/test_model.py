@@ -59,6 +59,7 @@ def epoch(number, mAP=None):
     return event if mAP is None else {**event, "mAP": mAP}
 
 
+@pytest.mark.slow
 def test_parts_layers_and_their_sizes_are_listed_in_order(show):
     model = toy.model(freeze_blocks=frozenset({1}), kernel_regularizer=keras.regularizers.L2(0.25))
     result = show(model)
@@ -79,17 +80,20 @@ def test_parts_layers_and_their_sizes_are_listed_in_order(show):
     assert rows["features"][2] == f"{features.count_params() - frozen:,}"
 
 
+@pytest.mark.slow
 def test_layers_can_be_left_out(show):
     result = show(toy.model(), "--no-layers")
     assert "features/conv0" not in result.output
     assert lines(result.output)["features"][0] == "17"  # an input; 4 x pad, conv, bn, relu
 
 
+@pytest.mark.slow
 def test_frozen_statistics_are_told(show):
     rows = lines(show(toy.model(freeze_bn=True)).output)
     assert rows["features/conv1_bn"][3] == "frozen statistics"
 
 
+@pytest.mark.slow
 def test_operations_are_those_of_one_detection(show, tmp_path):
     result = show(toy.model(), "--json", tmp_path / "out.json")
     assert result.exit_code == 0, result.output
@@ -103,6 +107,7 @@ def test_operations_are_those_of_one_detection(show, tmp_path):
     assert "in 64 x 64 pixels" in result.output
 
 
+@pytest.mark.slow
 def test_how_images_reach_it_and_what_made_it_is_told(show):
     model = replace(toy.model(), provenance=(TOY_PLUGIN,))
     output = show(model).output
@@ -113,12 +118,14 @@ def test_how_images_reach_it_and_what_made_it_is_told(show):
     assert "Plugin: backbone toy, of frcnn-toy 1.5" in output
 
 
+@pytest.mark.slow
 def test_the_spec_is_printed_when_asked_for(show):
     model = replace(toy.model(), spec="random_seed: 17\n")
     assert "random_seed: 17" not in show(model).output
     assert show(model, "--spec").output.endswith("\nSpec:\nrandom_seed: 17\n")
 
 
+@pytest.mark.slow
 def test_an_encrypted_file_needs_its_key(show):
     model = toy.model()
     assert show(model, "-k", "secret", key="secret").exit_code == 0
@@ -128,6 +135,7 @@ def test_an_encrypted_file_needs_its_key(show):
         assert reason in result.output
 
 
+@pytest.mark.slow
 def test_json_has_all_and_replaces_nothing_unasked(show, tmp_path):
     file = tmp_path / "out.json"
     model = replace(toy.model(), spec="random_seed: 7", history=[epoch(1, mAP=0.5)])
@@ -162,12 +170,14 @@ def quantized(*, per_channel, seen):
     return replace(model, detector=FasterRCNN(**parts, anchors=model.detector.anchors))
 
 
+@pytest.mark.slow
 def test_ranges_and_bits_are_told(show):
     rows = lines(show(quantized(per_channel=False, seen=True)).output)
     assert rows["features/conv0"][3] == "kernel 8 bits, range 0.5"
     assert rows["features/input_image_qdq"][3] == "output 8 bits, range 2.5"
 
 
+@pytest.mark.slow
 def test_a_range_of_each_channel_is_told_by_its_extremes_and_an_unseen_one_as_such(show, tmp_path):
     model = quantized(per_channel=True, seen=False)
     rows = lines(show(model, "--json", tmp_path / "out.json").output)
@@ -181,6 +191,7 @@ def test_a_range_of_each_channel_is_told_by_its_extremes_and_an_unseen_one_as_su
 # History --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_events_and_epochs_are_told_in_their_order(show):
     model = toy.model()
     model.history = [
@@ -231,6 +242,7 @@ def test_of_many_epochs_some_are_shown_with_first_last_and_best(show, best):
     assert f"{len(shown)} of 100 epochs" in output
 
 
+@pytest.mark.slow
 def test_a_file_of_before_there_was_a_history_has_none(tmp_path):
     content = toy.model().to_archive()
     del content.manifest["history"]
@@ -248,6 +260,7 @@ class Doubled(keras.layers.Layer):
         return 2.0 * inputs
 
 
+@pytest.mark.slow
 def test_layers_are_listed_where_the_plugin_that_has_one_is_missing(show, tmp_path):
     model = toy.model(freeze_blocks=frozenset({1}), kernel_regularizer=keras.regularizers.L1(0.5))
     features = model.detector.features

@@ -41,6 +41,7 @@ def test_of_a_bug_the_traceback_is_told(capsys):
     assert "test_outcomes.py" in found.message and "ZeroDivisionError: 3 / 0" in found.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [None, click.exceptions.Exit(130)])
 def test_a_block_that_ends_as_it_wants_to_tells_nothing(ending, capsys):
     try:

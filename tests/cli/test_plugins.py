@@ -126,6 +126,7 @@ def test_json_has_all_that_the_table_has(site):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["plugins"], ["train", "--help"]])
 def test_listing_imports_nothing_heavy(words):
     code = (
@@ -148,6 +149,7 @@ def loop() -> float:
     return time.process_time() - start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["plugins"]])
 def test_listing_takes_under_0_3_seconds(words):
     """The best of up to twenty tries, in seconds of a processor that nobody else keeps busy.
@@ -172,6 +174,7 @@ def test_listing_takes_under_0_3_seconds(words):
 # Times ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_load_times_are_listed_the_slowest_first(site):
     site.install("acme-net 1.2", "acme", "import time; time.sleep(0.05)\n" + NETWORK)
     site.install("bits 2.0", "bits", "import time; time.sleep(0.1)\nimport timm_that_is_not_there")
@@ -189,6 +192,7 @@ def test_a_plugin_of_several_components_is_listed_once(site):
     assert line.endswith("cosine, soft_start, step")
 
 
+@pytest.mark.slow
 def test_json_has_the_times_when_asked_for(site):
     site.install("bits 2.0", "bits", "import timm_that_is_not_there")
     with_times, without = (
@@ -393,6 +397,7 @@ def test_a_name_that_is_taken_or_is_none_is_refused(tmp_path, name, message):
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_the_name_of_a_broken_plugin_is_taken(site, tmp_path):
     site.install("bits 2.0", "my_net", "import timm_that_is_not_there")
     run = invoke(site, "new", "backbone", "my_net", tmp_path / "new")

@@ -86,6 +86,7 @@ def test_the_documentations_example_runs_as_written(trained, tmp_path, monkeypat
     assert str(written.relative_to(tmp_path)) in result.output.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_every_flag_has_its_say(trained, tmp_path):
     given = {
         "normalizer": "L2",
@@ -109,6 +110,7 @@ def test_every_flag_has_its_say(trained, tmp_path):
     assert {"conv0": 6, "conv1": 6}.items() <= filters(model).items()  # 5 and up, by 3
 
 
+@pytest.mark.slow
 def test_long_names_are_the_documentations_too(trained, tmp_path):
     flags = (
         "--normalizer max --equalization_criterion union --pruning_granularity 8"
@@ -118,6 +120,7 @@ def test_long_names_are_the_documentations_too(trained, tmp_path):
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.slow
 def test_defaults_are_the_documentations(trained, tmp_path):
     frcnn("-m", trained, "-o", tmp_path / "out.tlt")
     (event,) = opened(tmp_path / "out.tlt").history
@@ -125,6 +128,7 @@ def test_defaults_are_the_documentations(trained, tmp_path):
     assert (event["normalizer"], event["equalization"]) == ("max", "union")
 
 
+@pytest.mark.slow
 def test_excluded_layers_keep_their_filters(trained, tmp_path):
     flags = ("-el", "conv1", "head/head_conv", "-pth", 1, *SMALL)
     result = frcnn("-m", trained, "-o", tmp_path / "out.tlt", *flags)
@@ -157,6 +161,7 @@ def test_a_pruned_model_has_no_progress_and_can_be_pruned_again(trained, tmp_pat
     assert trained.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_without_a_key_nothing_is_encrypted_and_with_one_it_is(trained, tmp_path):
     for name, key in (("plain.tlt", ()), ("secret.tlt", ("-k", KEY))):
         assert frcnn("-m", trained, "-o", tmp_path / name, *key).exit_code == 0
@@ -166,6 +171,7 @@ def test_without_a_key_nothing_is_encrypted_and_with_one_it_is(trained, tmp_path
 # What is shown ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_report_tells_of_every_layer_and_of_the_whole(trained, tmp_path):
     report = tmp_path / "report.json"
     flags = ("-pth", 1, *SMALL, "--json", report)
@@ -187,6 +193,7 @@ def test_the_report_tells_of_every_layer_and_of_the_whole(trained, tmp_path):
     assert (conv3["before"], conv3["after"]) == (16, 2)
 
 
+@pytest.mark.slow
 def test_that_nothing_was_pruned_is_told(trained, tmp_path):
     result = frcnn("-m", trained, "-o", tmp_path / "out.tlt", "-pth", 0)
     assert "Nothing was pruned" in result.output and "--sweep" in result.output
@@ -194,6 +201,7 @@ def test_that_nothing_was_pruned_is_told(trained, tmp_path):
     assert "Nothing was pruned" not in result.output
 
 
+@pytest.mark.slow
 def test_a_sweep_shows_thresholds_and_writes_no_model(trained, tmp_path):
     table = tmp_path / "sweep.json"
     before = set(tmp_path.iterdir())
@@ -211,6 +219,7 @@ def test_a_sweep_shows_thresholds_and_writes_no_model(trained, tmp_path):
     assert opened(tmp_path / "out.tlt").num_parameters == middle["parameters"]
 
 
+@pytest.mark.slow
 def test_status_json_is_written_where_asked(trained, tmp_path):
     frcnn("-m", trained, "-o", tmp_path / "out.tlt", "--results_dir", tmp_path / "results")
     lines = (tmp_path / "results" / "status.json").read_text().splitlines()
@@ -220,6 +229,7 @@ def test_status_json_is_written_where_asked(trained, tmp_path):
 # Mistakes ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags, told",
     [
@@ -248,6 +258,7 @@ def test_a_file_to_write_has_to_be_named(trained):
     assert "-o FILE, or --sweep" in refused("-m", trained)
 
 
+@pytest.mark.slow
 def test_a_file_that_exists_is_replaced_only_when_asked(trained, tmp_path):
     output = tmp_path / "out.tlt"
     output.write_text("of another run")

@@ -269,6 +269,7 @@ def test_an_engine_that_the_spec_names_is_run_in_place_of_the_model(
     assert opened == ["model.engine", "model.tlt"], "-m counts more"
 
 
+@pytest.mark.slow
 def test_settings_that_are_fixed_in_an_exported_file_are_told_where_the_spec_has_others(
     folder, monkeypatch
 ):

@@ -26,6 +26,7 @@ def test_a_second_ctrl_c_interrupts_at_once(first):
         send(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_afterwards_signals_do_what_they_did_before():
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]

@@ -292,6 +292,7 @@ def test_pixels_and_boxes_are_those_of_the_steps_one_by_one(number, size):
     np.testing.assert_allclose(boxes[0], corners, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_those_draws_flip_and_turn_and_uncover_gray():
     """So that the test above is about something."""
     size = tf.constant((24.0, 40.0))
@@ -471,6 +472,7 @@ def test_equal_seeds_draw_alike_and_others_do_not():
     assert first.hue != other.hue
 
 
+@pytest.mark.slow
 def test_flips_come_as_often_as_their_probability_says():
     drawn = draws(Augmentation(hflip_probability=0.3, vflip_probability=0.8))
     assert drawn.hflip.mean() == pytest.approx(0.3, abs=0.04)
@@ -479,6 +481,7 @@ def test_flips_come_as_often_as_their_probability_says():
     assert (drawn.hflip & drawn.vflip).mean() == pytest.approx(both, abs=0.04)
 
 
+@pytest.mark.slow
 def test_every_whole_number_of_pixels_is_as_likely_a_translation():
     drawn = draws(Augmentation(translate_max_x=2, translate_max_y=1))
     for column, most in ((0, 1), (1, 2)):
@@ -487,6 +490,7 @@ def test_every_whole_number_of_pixels_is_as_likely_a_translation():
         np.testing.assert_allclose(counts / 2000, 1 / (2 * most + 1), atol=0.04)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("low", "high"), [(1.2, 1.6), (0.5, 0.9)])
 def test_zoom_is_uniform_and_its_place_random(low, high):
     drawn = draws(Augmentation(zoom_min=low, zoom_max=high))
@@ -499,6 +503,7 @@ def test_zoom_is_uniform_and_its_place_random(low, high):
     np.testing.assert_allclose(share.mean(axis=0), 0.5, atol=0.04)
 
 
+@pytest.mark.slow
 def test_the_angle_is_uniform_in_radians_and_only_as_often_as_asked():
     drawn = draws(Augmentation(rotate_rad_max=0.4, rotate_probability=0.25))
     turned = drawn.angle[drawn.angle != 0]
@@ -507,6 +512,7 @@ def test_the_angle_is_uniform_in_radians_and_only_as_often_as_asked():
     assert np.abs(turned).mean() == pytest.approx(0.2, abs=0.02)
 
 
+@pytest.mark.slow
 def test_colour_follows_its_distributions():
     drawn = draws(
         Augmentation(
@@ -582,6 +588,7 @@ def lively() -> Draw:
     return draws(LIVELY, SAMPLES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "right", "wrong"),
     [

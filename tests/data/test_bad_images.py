@@ -41,6 +41,7 @@ def test_the_summary_is_a_line_or_nothing():
     assert bad.summary() == "2 images could not be used: skipped, see above."
 
 
+@pytest.mark.slow
 def test_what_several_processes_found_counts_together_and_is_the_same_in_all():
     first, second = BadImages(limit=2), BadImages(limit=2)
     first.add({"a.png": "is damaged."})

@@ -28,6 +28,7 @@ def test_bad_images_are_named_with_what_is_wrong(plain_source):
         assert bad.reasons[path].startswith(reason)
 
 
+@pytest.mark.slow
 def test_more_bad_images_than_allowed_are_an_error_that_names_all(plain_source):
     expected = spoilt(plain_source)
     with pytest.raises(DataError, match="--max-bad allows 2") as error:

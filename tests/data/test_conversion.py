@@ -114,6 +114,7 @@ def test_converting_twice_gives_the_same_bytes(plan):
         assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_shuffled_split_deals_names_that_are_not_the_first(plan):
     chosen = set()
     for seed in range(8):
@@ -292,6 +293,7 @@ def test_crowds_and_class_names_of_two_words_are_kept(two_folders):
     assert records.from_example(serialized).objects == (BUS, CROWD)
 
 
+@pytest.mark.slow
 def test_partitions_may_have_different_numbers_of_files(two_folders):
     convert(replace(two_folders, num_shards=(1, 4)))
     assert len([name for name in written(two_folders) if "fold-000" in name]) == 1
@@ -369,6 +371,7 @@ def test_an_image_in_a_folder_below_is_named_by_its_path(plan, tmp_path):
     assert written(plan)["-fold-001-of-002"][-1] == "images/night/a"
 
 
+@pytest.mark.slow
 def test_a_wrong_size_in_the_labels_is_an_error_with_both_sizes(two_folders):
     first, second = two_folders.folders
     labels = Given({"00": labelled(BUS, size=(8, 6))})

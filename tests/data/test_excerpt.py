@@ -34,6 +34,7 @@ def test_an_excerpt_has_so_many_records_each_once_and_with_its_own_source(source
     assert set(contents(part)) < set(contents(sources))
 
 
+@pytest.mark.slow
 def test_an_excerpt_of_more_than_there_is_is_all(sources, tmp_path):
     assert sorted(contents(excerpt(sources, 99, tmp_path, seed=0))) == sorted(contents(sources))
 

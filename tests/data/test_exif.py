@@ -151,6 +151,7 @@ def test_whatever_the_bytes_python_and_the_graph_agree(data):
     assert in_graph(head) == exif.orientation(head)
 
 
+@pytest.mark.slow
 def test_an_exported_model_turns_images_too(tmp_path):
     module = tf.Module()
     module.decode = tf.function(

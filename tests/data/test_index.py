@@ -79,6 +79,7 @@ def test_a_record_begins_at_every_offset(file):
         assert record.frame_id == f"image_2/{name}"
 
 
+@pytest.mark.slow
 def test_a_file_that_changed_gets_a_new_index(file):
     index.of(file)
     write(file, records.Record("image_2/z", 5, 6))
@@ -86,6 +87,7 @@ def test_a_file_that_changed_gets_a_new_index(file):
     assert index.offsets(file).tolist() == [0]
 
 
+@pytest.mark.slow
 def test_a_file_that_only_got_a_new_date_is_read_again(file):
     first = index.of(file)
     os.utime(file, ns=(1, 1))
@@ -129,6 +131,7 @@ def test_patterns_for_record_files_do_not_match_it(file):
         assert [name for name in matched if not tf.io.gfile.isdir(name)] == [str(file)]
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_written_it_works_without(file, caplog):
     (file.parent / index.FOLDER).write_text("a file where the folder would be")
     with caplog.at_level(logging.INFO):
@@ -146,6 +149,7 @@ def test_a_record_that_dataset_convert_did_not_write_is_named_and_leaves_no_inde
     assert not index.location(file).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [3, 30])
 def test_a_file_that_is_cut_short_is_named(file, missing):
     file.write_bytes(file.read_bytes()[:-missing])
@@ -160,6 +164,7 @@ def test_a_few_bytes_after_the_last_record_are_an_error(file):
         index.of(file)
 
 
+@pytest.mark.slow
 def test_damaged_says_nothing_of_good_files_and_names_a_bad_one(file, tmp_path):
     bad = tmp_path / "bad"
     bad.write_bytes(b"not records")

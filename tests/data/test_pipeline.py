@@ -255,6 +255,7 @@ def test_an_image_that_is_not_augmented_is_what_preprocessing_makes_of_it(plain_
         np.testing.assert_array_equal(image, evaluation[name])
 
 
+@pytest.mark.slow
 def test_shapes_are_static_but_for_the_images_and_boxes_of_a_batch(plain_source):
     spec = epoch_of(plain_source).element_spec
     assert spec.images.shape.as_list() == [None, 20, 30, 3]
@@ -291,6 +292,7 @@ def test_labels_become_class_ids_and_others_are_dropped(make_source):
     assert classes == [1, 0]
 
 
+@pytest.mark.slow
 def test_occluded_objects_are_difficult(make_source):
     objects = [labelled("car", 1, 1, 9, 9, occlusion) for occlusion in (0, 1, 2)]
     _, _, batch = only_image(make_source({"a": (20, 30, objects)}))
@@ -348,6 +350,7 @@ def test_the_largest_objects_are_kept_in_their_order_when_there_are_too_many(mak
     assert [box[2] for box in boxes] == [5, 9]
 
 
+@pytest.mark.slow
 def test_evaluation_keeps_all_objects(make_source):
     source = make_source({"a": (20, 30, [labelled("car", 0, 0, 9, 9)] * 150)})
     (batch,) = evaluation_batches([source], CLASSES, SAME_SIZE, batch_size=1)
@@ -361,6 +364,7 @@ def test_an_image_without_objects_stays_and_gets_a_row_of_padding(make_source):
     assert batch.difficult.numpy().tolist() == [[False]]
 
 
+@pytest.mark.slow
 def test_images_are_padded_to_the_most_objects_of_the_batch(make_source):
     car = labelled("car", 0, 0, 9, 9)
     source = make_source({"one": (20, 30, [car]), "three": (20, 30, [car] * 3)})

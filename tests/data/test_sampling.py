@@ -88,6 +88,7 @@ def interleaved_and_shuffled(sizes, seed, epoch):
     return list(numbers.as_numpy_iterator())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [[1], [7], [4, 3, 3], [5] * 20 + [1, 9]])
 def test_small_sets_keep_the_order_they_always_had(sizes):
     expected = interleaved_and_shuffled(sizes, 5, 2)

@@ -20,6 +20,7 @@ from frcnn_core.errors import DataError
 CARS = ClassMap.of({"car": "vehicle", "van": "vehicle"})
 
 
+@pytest.mark.slow
 def test_a_summary_counts_images_labels_and_objects(make_source):
     car, hidden_van = labelled("car", 0, 0, 9, 9), labelled("van", 0, 0, 9, 9, occlusion=1)
     tree = labelled("tree", 0, 0, 9, 9, occlusion=3)
@@ -61,12 +62,14 @@ def test_a_wrong_extension_is_answered_with_what_is_there(plain_source):
         inspect([source], CARS)
 
 
+@pytest.mark.slow
 def test_a_wrong_image_folder_is_named(plain_source):
     source = Source(plain_source.records, Path("nowhere"), "png")
     with pytest.raises(DataError, match=r"There is no folder nowhere/image_2"):
         inspect([source], CARS)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_record_file_is_named(plain_source, tmp_path):
     bad = tmp_path / "notes.txt"
     bad.write_text("these are not the records you are looking for")
@@ -124,6 +127,7 @@ def test_more_objects_than_the_maximum_are_told_with_the_number_to_type(caplog):
     assert "To use all, set it to 30" in record.getMessage()
 
 
+@pytest.mark.slow
 def test_crowds_are_difficult_and_nothing_to_learn(make_source):
     crowd = Object("car", 0, 0, 9, 9, crowd=True)
     images = {"a": (20, 30, [crowd, labelled("car", 0, 0, 9, 9)]), "b": (20, 30, [crowd])}
@@ -133,6 +137,7 @@ def test_crowds_are_difficult_and_nothing_to_learn(make_source):
     assert (summary.max_objects, summary.num_empty) == (1, 1)
 
 
+@pytest.mark.slow
 def test_the_same_records_count_differently_under_another_class_map(plain_source):
     assert inspect([plain_source], CARS).objects == {"vehicle": 7}
     assert inspect([plain_source], ClassMap.of({"CAR": "thing"})).objects == {"thing": 7}

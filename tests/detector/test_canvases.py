@@ -260,6 +260,7 @@ def test_the_batchs_statistics_are_those_of_own_cells():
     np.testing.assert_allclose(norm.moving_variance, 0.99 * before + 0.01 * variance, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [BatchNormalization, layers.BatchNormalization])
 def test_more_padding_changes_neither_a_training_step_nor_what_it_learns(kind):
     """Images of one size, with and without padding around: outputs, gradients and statistics."""

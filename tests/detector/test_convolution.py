@@ -14,6 +14,7 @@ def gradients(conv, images, kernel, upstream):
     return (outputs, *tape.gradient(total, (images, kernel)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size, kernel_size, given",
     [
@@ -92,6 +93,7 @@ def test_the_gradient_of_a_bias_is_a_sum_that_does_not_stand_still(dtype):
     assert (tape.gradient(biased, bias).numpy() == 64 * 64).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given",
     [{}, {"strides": (2, 2)}, {"padding": "VALID"}, {"dilations": (2, 2)}],

@@ -77,6 +77,7 @@ def ignorant():
 # Losses ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_losses_of_an_ignorant_detector_are_those_on_paper(ignorant):
     """One box of 16 x 12 in the first anchor of 16 x 16, the only proposal beside the truth.
 
@@ -135,6 +136,7 @@ def test_losses_and_gradients_are_finite_where_images_are_empty(detector, boxes)
             assert np.isfinite(gradient).all(), variable.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gt_as_roi", [False, True])
 def test_padding_rows_of_the_ground_truth_change_nothing(detector, gt_as_roi):
     settings = replace(TRAINING, gt_as_roi=gt_as_roi)
@@ -144,6 +146,7 @@ def test_padding_rows_of_the_ground_truth_change_nothing(detector, gt_as_roi):
     np.testing.assert_allclose(list(tight), list(padded), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_lambdas_weigh_the_losses(detector):
     weights = {
         "lambda_rpn_class": 2.0,
@@ -156,6 +159,7 @@ def test_the_lambdas_weigh_the_losses(detector):
     np.testing.assert_allclose(found, np.array(plain) * [2, 3, 4, 5, 1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_losses_are_the_same_for_the_same_seeds_and_differ_for_others(detector):
     def losses(first):
         return values(detector.losses(batch([SQUARE]), seeds(1, first), TRAINING))
@@ -164,6 +168,7 @@ def test_losses_are_the_same_for_the_same_seeds_and_differ_for_others(detector):
     assert losses(0) != losses(400)
 
 
+@pytest.mark.slow
 def test_a_batchs_loss_is_the_mean_of_its_images_losses():
     # With frozen statistics, images do not see each other.
     detector = toy.detector(freeze_bn=True)
@@ -178,6 +183,7 @@ def test_a_batchs_loss_is_the_mean_of_its_images_losses():
     np.testing.assert_allclose(list(together), np.mean(apart, axis=0), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_regularization_is_the_weight_times_the_sum_of_squared_kernels():
     detector = toy.detector(kernel_regularizer=keras.regularizers.L2(0.5), freeze_blocks={0})
     kernels = [
@@ -192,6 +198,7 @@ def test_the_regularization_is_the_weight_times_the_sum_of_squared_kernels():
     assert float(losses.regularization) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_heads_losses_do_not_reach_the_rpn(detector):
     variables = [variable.value for variable in detector.rpn.trainable_variables]
     with tf.GradientTape() as tape:
@@ -323,6 +330,7 @@ def pictures(count):
     return random.standard_normal((count, 64, 64, 3), "float32"), np.full((count, 2), 64, "float32")
 
 
+@pytest.mark.slow
 def test_an_images_detections_do_not_depend_on_the_batch_it_is_in(detector):
     images, sizes = pictures(3)
     together = detector.detect(images, sizes, DETECTION)
@@ -439,12 +447,14 @@ def test_outputs_are_as_many_as_anchors_and_classes(detector):
     assert detector.rpn.get_layer("rpn_conv1").filters == 512
 
 
+@pytest.mark.slow
 def test_only_statistics_that_move_are_moving_variables():
     moving = toy.detector().moving_variables
     assert [variable.name for variable in moving] == ["moving_mean", "moving_variance"] * 5
     assert toy.detector(freeze_bn=True).moving_variables == []
 
 
+@pytest.mark.slow
 def test_a_layer_can_name_moving_variables_of_its_own():
     detector = toy.detector(freeze_bn=True)
     layer = detector.rpn.layers[-1]

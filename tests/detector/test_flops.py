@@ -107,6 +107,7 @@ def detector() -> FasterRCNN:
     return FasterRCNN(*parts, anchors=Anchors((64.0,), (1.0,)))
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_detector_are_counted_at_their_own_shapes(detector):
     counted = of_detection(detector, (2, 64, 96, 3), rois_per_image=5)
     cells = 2 * 4 * 6

@@ -201,6 +201,7 @@ def test_a_kernel_is_rounded_before_the_scale_of_its_normalization():
     np.testing.assert_allclose(folding.run(model, images, training=False), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_no_gradient_is_computed_for_frozen_kernels():
     model = little_net(freeze_bn=True, freeze_blocks=frozenset({0, 1}))
 
@@ -215,6 +216,7 @@ def test_no_gradient_is_computed_for_frozen_kernels():
     assert len(computed) == 2
 
 
+@pytest.mark.slow
 def test_no_gradient_is_computed_for_frozen_depthwise_kernels():
     model = separable_net(freeze_bn=True, freeze_blocks=frozenset({0, 1}))
 
@@ -291,6 +293,7 @@ def test_dropout_drops_in_training_only():
     assert 0 < (folding.run(model, ones, training=True).numpy() == 0).mean() < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("freeze_bn", [False, True])
 def test_mixed_precision_stays_close_to_float32(freeze_bn):
     model = randomized(little_net(freeze_bn=freeze_bn))

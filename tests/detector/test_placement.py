@@ -77,6 +77,7 @@ def test_layers_of_a_model_in_the_model_count_one_by_one():
     }
 
 
+@pytest.mark.slow
 def test_a_placed_detector_is_a_copy_with_the_same_names_and_values():
     model = toy.model(freeze_blocks=frozenset({1}), kernel_regularizer=keras.regularizers.L2(0.1))
     before = model.to_archive()
@@ -92,6 +93,7 @@ def test_a_placed_detector_is_a_copy_with_the_same_names_and_values():
     }
 
 
+@pytest.mark.slow
 def test_a_model_in_the_model_is_placed_with_its_weights():
     detector = toy.detector()
     images = keras.Input((None, None, 3))
@@ -110,6 +112,7 @@ def assembled(folder: Path, fractions: str, **given):
     return assemble.training(spec, toy.plugins(), results_dir=folder / "results", **given)
 
 
+@pytest.mark.slow
 def test_as_many_devices_are_needed_as_there_are_fractions(tmp_path):
     with pytest.raises(SpecError, match=r"2 fractions .* Type --gpus 2 --num_processes 1"):
         assembled(tmp_path, "[0.3, 0.7]")

@@ -80,6 +80,7 @@ def test_scores_of_zero_are_proposed_too():
     assert boxes.any(axis=1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_whole_batches_are_proposed_as_box_by_box(seed):
     random = np.random.default_rng(seed)

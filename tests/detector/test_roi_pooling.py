@@ -99,6 +99,7 @@ def test_the_gradient_flows_into_the_map_and_not_into_the_rois():
     assert into_rois is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_crops_have_the_type_of_the_map(dtype):
     features = tf.ones((1, 4, 4, 2), dtype)

@@ -249,6 +249,7 @@ def test_triage_says_when_there_was_nothing_to_find(images, cause):
     assert len(causes(report)) == 1
 
 
+@pytest.mark.slow
 def test_no_triage_once_any_metric_is_above_one_percent():
     batches = [batch([(BOX, 0)])]
     metrics = {"a": Recorder(0.0), "b": Recorder(float("nan")), "c": Recorder(0.02)}

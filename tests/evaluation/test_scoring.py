@@ -91,6 +91,7 @@ def test_nothing_matches_nothing(shape):
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 5))
 def test_coco_matching_equals_plain_loops(seed, num_detections, num_truths):
@@ -132,6 +133,7 @@ def test_the_end_of_a_range_is_left_out(end, last):
     assert threshold_range(0.5, end, 0.05)[-1] == last
 
 
+@pytest.mark.slow
 def test_a_range_of_nothing_is_an_error():
     with pytest.raises(ValueError, match=r"no thresholds from 0\.9 to 0\.5"):
         threshold_range(0.9, 0.5, 0.05)

@@ -65,6 +65,7 @@ def test_the_loaded_detector_takes_numpy_arrays(tiny_model, folder):
     np.testing.assert_array_equal(found.counts, expected.counts)
 
 
+@pytest.mark.slow
 def test_classes_and_preprocessing_come_back(tiny_model, folder):
     runtime = SavedModel().load(folder)
     assert runtime.class_names == CLASS_NAMES
@@ -83,6 +84,7 @@ def test_pixels_are_preprocessed_in_the_graph_as_in_training(tiny_model, folder,
         np.testing.assert_allclose(served[name], getattr(expected, name), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_images_of_another_size_are_resized_and_their_boxes_are_in_their_own_pixels(
     tiny_model, folder
 ):
@@ -167,6 +169,7 @@ def test_a_network_that_would_mix_images_with_padding_runs_them_one_at_a_time(dy
         detect(inputs, sizes)
 
 
+@pytest.mark.slow
 def test_an_image_file_gives_what_inference_gives(tiny_model, folder, tmp_path):
     paths = [tmp_path / "wide.png", tmp_path / "tall.jpg"]
     for path, size in zip(paths, ((50, 90), (70, 31)), strict=True):

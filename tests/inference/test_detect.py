@@ -149,6 +149,7 @@ def test_images_of_different_shape_share_a_batch_when_the_network_size_is_dynami
     assert calls.images[1][2].boxes[0].tolist() == [8, 4, 24, 12]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "preprocessing",
     [
@@ -300,6 +301,7 @@ def test_an_image_is_never_overwritten_by_its_own_picture(tmp_path):
         Destination(tmp_path / "x" / "..", None).require_free([image], overwrite=True)
 
 
+@pytest.mark.slow
 def test_two_images_of_one_stem_would_share_a_label(tmp_path):
     images = [image_file(tmp_path / name) for name in ("a.jpg", "a.png")]
     message = re.escape(f"a.jpg and a.png would both be written to {tmp_path / 'labels' / 'a.txt'}")

@@ -142,6 +142,7 @@ def test_dots_tell_where_padding_begins():
     assert changed(picture) == (0, 40, 99, 40)
 
 
+@pytest.mark.slow
 def test_an_image_without_padding_and_objects_stays_as_it_is():
     picture = draw_ground_truth(blank(channels=1), truth(), NAMES, valid=(100, 100))
     assert (np.asarray(picture) == 90).all()

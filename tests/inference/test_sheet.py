@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from PIL import Image
 
 from frcnn_core.inference.sheet import contact_sheet
@@ -33,6 +34,7 @@ def test_each_picture_has_its_caption_below():
     assert rows.min() >= 8 + 20
 
 
+@pytest.mark.slow
 def test_a_long_caption_keeps_its_end_and_leaves_the_next_picture_alone():
     sheet = contact_sheet([[("n" * 99 + ", draw 1", plain(60, 20)), ("", plain(60, 20))]])
     short = contact_sheet([[("", plain(60, 20)), ("", plain(60, 20))]])

@@ -236,6 +236,7 @@ def test_an_image_that_is_not_listed_is_an_error_and_still_has_a_place(tmp_path)
         labels.read("a", None)
 
 
+@pytest.mark.slow
 def test_labels_that_are_neither_file_nor_folder_are_told(tmp_path):
     coco = CocoLabels()
     with pytest.raises(DataError, match="there is no such file"):

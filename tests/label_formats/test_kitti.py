@@ -50,6 +50,7 @@ def test_a_crowd_is_refused_with_its_image(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_several_words_of_a_class_are_joined_since_fields_are_separated_by_blanks(tmp_path):
     image = LabelledImage("a.png", (9, 9), (Object("traffic light", 1, 2, 3, 4),))
     Kitti().write([image], tmp_path / "new", NoOptions())

@@ -57,6 +57,7 @@ def images(draw, digits):
     return LabelledImage(f"{folder}a.png", (height, width), tuple(objects))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10).flatmap(images))
 def test_from_kitti_by_way_of_every_format_to_kitti_nothing_of_a_box_is_lost(image):
@@ -68,6 +69,7 @@ def test_from_kitti_by_way_of_every_format_to_kitti_nothing_of_a_box_is_lost(ima
             assert now == image, name
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(images(None))
 def test_even_the_last_bit_is_kept_and_by_cocos_widths_all_but_that(image):
@@ -81,6 +83,7 @@ def test_even_the_last_bit_is_kept_and_by_cocos_widths_all_but_that(image):
             assert abs(read.y2 - written.y2) <= 2 * math.ulp(written.y2)
 
 
+@pytest.mark.slow
 @needs_bccd
 def test_the_blood_cells_have_identical_objects_in_voc_and_kitti():
     kitti, voc = opened("kitti", BCCD / "label_2"), opened("voc", BCCD / "annotations_voc")
@@ -92,6 +95,7 @@ def test_the_blood_cells_have_identical_objects_in_voc_and_kitti():
         assert labels.size == (480, 640)
 
 
+@pytest.mark.slow
 @needs_bccd
 def test_the_blood_cells_come_back_from_every_format_with_the_boxes_without_area(tmp_path):
     labels = opened("kitti", BCCD / "label_2")
@@ -107,6 +111,7 @@ def test_the_blood_cells_come_back_from_every_format_with_the_boxes_without_area
     assert flat == ["BloodImage_00338", "BloodImage_00343"]
 
 
+@pytest.mark.slow
 @needs_bccd
 @pytest.mark.parametrize("folder, name", [("label_2", "kitti"), ("annotations_voc", "voc")])
 def test_the_blood_cells_formats_are_recognised(folder, name):

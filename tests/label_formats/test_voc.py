@@ -124,6 +124,7 @@ def test_an_independent_reader_finds_everything_where_voc_has_it(tmp_path):
     assert (found.findtext("truncated"), found.findtext("difficult")) == ("1", "1")
 
 
+@pytest.mark.slow
 def test_what_was_written_counting_from_1_is_read_so(tmp_path):
     options = VocLabels.Options(one_based=True)
     image = LabelledImage("a.jpg", (375, 500), (Object("car", 0, 0, 500, 375),))

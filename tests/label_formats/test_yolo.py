@@ -113,6 +113,7 @@ def test_a_box_that_is_no_fraction_of_its_image_is_refused(tmp_path, box):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_an_image_may_not_be_called_as_the_file_of_names(tmp_path):
     image = LabelledImage("classes.png", SIZE, ())
     with pytest.raises(DataError, match=r"classes.png: classes.txt is taken"):

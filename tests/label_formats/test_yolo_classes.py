@@ -97,6 +97,7 @@ def test_names_may_be_given_as_words_or_as_a_file(tmp_path):
         classes.given(str(tmp_path / "none.txt"))
 
 
+@pytest.mark.slow
 def test_an_empty_line_between_names_is_refused(tmp_path):
     (tmp_path / "classes.txt").write_text("car\n\ndog\n")
     with pytest.raises(DataError, match=r"classes.txt:2: is empty, which would shift"):

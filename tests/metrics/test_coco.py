@@ -114,6 +114,7 @@ def _coco(annotations, num_images, names):
     return coco
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_the_twelve_numbers_equal_those_of_pycocotools(seed):
     from frcnn_coco.summary import STATISTICS
@@ -162,6 +163,7 @@ def test_difficult_objects_are_neither_found_nor_missed():
     assert scored([difficult]).values["AP"] is None
 
 
+@pytest.mark.slow
 def test_the_table_has_the_lines_of_pycocotools_and_a_line_for_each_class():
     box = [[0, 0, 50, 50]]
     lines = scored([image(box, [1], None, box, [0.9], [1])]).text.splitlines()

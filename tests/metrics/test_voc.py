@@ -145,6 +145,7 @@ def scenes(seed, num_images=15):
     return images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", [frcnn_voc.Voc07(), frcnn_voc.Voc12()], ids=lambda m: m.name)
 @pytest.mark.parametrize("seed", range(8))
 def test_ap_equals_the_devkits_definition_in_plain_loops(metric, seed):
@@ -232,6 +233,7 @@ def test_a_name_wider_than_its_column_stays_apart_from_its_ap():
     assert f"{name} 1.0000" in scored([image([(BOX, 0)], [(BOX, 0, 0.9)])], names=(name,)).text
 
 
+@pytest.mark.slow
 def test_the_values_are_json():
     result = scored([golden_image()])
     assert json.loads(json.dumps(result.values, allow_nan=False)) == result.values

@@ -106,6 +106,7 @@ def test_altered_weights_are_noticed_without_a_key_too(tmp_path):
         read(tmp_path / "m.tlt")
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_a_damaged_file_is_never_more_than_an_error_for_the_user(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damaged") / "m.tlt"

@@ -148,6 +148,7 @@ def test_a_damaged_json_file_says_what_to_do(tmp_path):
         train(tmp_path, [None])
 
 
+@pytest.mark.slow
 def test_the_latest_checkpoint_is_the_one_written_last(tmp_path):
     assert latest(tmp_path) is None
     for seconds, name in [(2, "a.epoch_1.tlt"), (1, "b.epoch_7.tlt"), (3, "final.tlt")]:

@@ -116,6 +116,7 @@ def test_a_file_that_ends_within_a_number_is_refused(path):
         DarknetFile(path)
 
 
+@pytest.mark.slow
 def test_a_missing_file_says_so(path):
     with pytest.raises(ModelFileError, match="there is no such file"):
         DarknetFile(path)

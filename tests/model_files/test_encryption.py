@@ -6,6 +6,7 @@ from frcnn_core.model_files.encryption import decrypt, encrypt, is_encrypted
 HEADER = 9 + 1 + 3 + 16 + 12 + 16 + 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"weights", bytes(100_000)])
 @pytest.mark.parametrize("key", ["k", "schlüssel mit leerzeichen"])
 def test_decrypting_gives_back_what_was_encrypted(data, key):
@@ -48,12 +49,14 @@ def test_an_empty_key_cannot_encrypt():
         encrypt(b"weights", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [9, 40, HEADER, HEADER + 1, HEADER + 22])
 def test_a_file_cut_short_anywhere_says_so(length):
     with pytest.raises(ModelFileError, match="cut short"):
         decrypt(encrypt(b"weights", "k")[:length], "k")
 
 
+@pytest.mark.slow
 def test_no_byte_can_be_altered_unnoticed():
     data = encrypt(b"ab", "k")
     for i in [0, 9, *range(13, len(data))]:
@@ -70,6 +73,7 @@ def test_a_header_cannot_ask_for_unbounded_memory():
         decrypt(bytes(data), "k")
 
 
+@pytest.mark.slow
 def test_a_newer_version_is_named():
     data = bytearray(encrypt(b"weights", "k"))
     data[9] = 2

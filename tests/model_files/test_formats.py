@@ -115,6 +115,7 @@ def test_keras_weights_are_no_darknet_file(tmp_path):
     assert recognise(tmp_path / "m.weights.h5") is Format.HDF5
 
 
+@pytest.mark.slow
 def test_a_saved_model_is_told_from_any_other_folder(tmp_path):
     assert recognise(tmp_path) is Format.FOLDER
     (tmp_path / "saved_model.pb").write_bytes(b"")

@@ -52,6 +52,7 @@ def constant(arrays):
     return [float(np.unique(array).item()) for array in arrays.values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["m.keras", "m.weights.h5", "m.h5"])
 def test_what_keras_3_saves_is_read_by_layer_name(model, tmp_path, name):
     save = model.save_weights if ".weights." in name else model.save
@@ -73,6 +74,7 @@ def test_a_wrapped_layer_is_found_by_its_own_name_and_by_its_wrappers(model, tmp
     assert constant(layers["fc"]) == constant(layers["fc_td"]) == [10, 11]
 
 
+@pytest.mark.slow
 def test_the_optimizers_variables_are_no_weights(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="fc")])
     model.compile("adam", "mse")
@@ -146,6 +148,7 @@ def test_an_hdf5_file_of_something_else_says_so(tmp_path):
         read_hdf5(tmp_path / "data.h5")
 
 
+@pytest.mark.slow
 def test_a_truncated_file_says_so(model, tmp_path):
     model.save(tmp_path / "m.h5")
     data = (tmp_path / "m.h5").read_bytes()

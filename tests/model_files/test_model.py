@@ -36,6 +36,7 @@ def assert_same_detections(one, other):
         np.testing.assert_array_equal(column, getattr(detections(other), name), err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["", "secret"])
 def test_a_model_that_went_through_a_file_detects_the_same(model, tmp_path, key):
     path = tmp_path / "model.tlt"
@@ -68,6 +69,7 @@ def test_everything_but_the_network_comes_back_too(model):
     assert copy.detector.regression_scale == (10.0, 10.0, 5.0, 5.0)
 
 
+@pytest.mark.slow
 def test_a_dynamic_shape_comes_back_and_has_to_be_one_of_both():
     detector = toy.detector()
     dynamic = FasterRCNN(**detector.parts, anchors=detector.anchors, dynamic_shape=True)
@@ -81,6 +83,7 @@ def test_a_dynamic_shape_comes_back_and_has_to_be_one_of_both():
             Model(one, preprocessing=other, **fields)
 
 
+@pytest.mark.slow
 def test_frozen_layers_and_statistics_are_frozen_again():
     model = toy.model(freeze_bn=True, freeze_blocks=frozenset({1}))
     copy = Model.from_archive(model.to_archive())
@@ -90,6 +93,7 @@ def test_frozen_layers_and_statistics_are_frozen_again():
     assert paths[0] == paths[1]
 
 
+@pytest.mark.slow
 def test_regularizers_come_back():
     model = toy.model(kernel_regularizer=keras.regularizers.L2(0.25))
     copy = Model.from_archive(model.to_archive())
@@ -118,6 +122,7 @@ def test_weights_are_named_by_part_layer_and_variable(model):
     assert sum(sizes) == model.num_parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_a_model_trained_in_mixed_precision_is_written_and_read_in_float32(precision):
     mixed = toy.model(precision=precision)
@@ -186,6 +191,7 @@ def trained(optimizer, steps=2):
     return model
 
 
+@pytest.mark.slow
 def test_a_restored_optimizer_steps_as_the_first_one_would_have():
     first = keras.optimizers.Adam(0.01)
     model = trained(first)
@@ -206,6 +212,7 @@ def test_a_model_without_an_optimizer_has_no_state(model):
     assert model.to_archive().optimizer == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other", [keras.optimizers.SGD(0.1, momentum=0.9), keras.optimizers.RMSprop(0.1)]
 )
@@ -217,6 +224,7 @@ def test_the_state_of_another_optimizer_is_refused_with_what_to_do(other):
         restore_optimizer(other, model.detector.trainable_variables, state)
 
 
+@pytest.mark.slow
 def test_the_state_of_other_frozen_layers_is_refused():
     first = keras.optimizers.Adam(0.01)
     state = trained(first, steps=1).to_archive(first).optimizer

@@ -48,6 +48,7 @@ def test_safetensors_with_a_wrong_header_are_an_error(path, entry, says):
         read_state_dict(path)
 
 
+@pytest.mark.slow
 def test_safetensors_cut_off_within_the_header_are_an_error(path):
     write_safetensors(path, {"x": {}}, b"")
     path.write_bytes(path.read_bytes()[:-1])

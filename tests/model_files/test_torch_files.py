@@ -65,6 +65,7 @@ def views(draw):
     return np.arange(numbers, dtype=np.float32), offset, tuple(size), tuple(strides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_zip, write_old])
 @given(views())
 def test_number_by_number_any_view_is_what_its_strides_say(write, view):
@@ -228,6 +229,7 @@ def test_a_missing_file_says_so(path):
         read_state_dict(path)
 
 
+@pytest.mark.slow
 def test_a_file_without_tensors_is_refused(tmp_path):
     path = tmp_path / "empty.safetensors"
     path.write_bytes((2).to_bytes(8, "little") + b"{}")

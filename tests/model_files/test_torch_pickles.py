@@ -152,6 +152,7 @@ def test_a_storage_of_two_types_is_an_error(path, write):
         read_state_dict(path)
 
 
+@pytest.mark.slow
 def test_views_of_storages_are_left_to_the_versions_that_wrote_them(path):
     storage = Storage(FLOATS, view=("root", 2, 3))
     write_old(path, {"x": tensor(storage, 0, (3,), (1,))})

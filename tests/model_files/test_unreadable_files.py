@@ -41,6 +41,7 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(read, tmp_path):
     assert str(tmp_path / "absent") in str(caught.value)
 
 
+@pytest.mark.slow
 def test_more_than_the_cipher_takes_is_told_with_what_to_do(monkeypatch):
     class Full:
         def encrypt(self, nonce, data, header):

@@ -53,6 +53,7 @@ def test_a_wrong_arch_says_what_to_type_instead(backbones, arch, message):
     assert str(caught.value).startswith(f"model_config.arch: {message}")
 
 
+@pytest.mark.slow
 def test_the_choices_of_a_backbone_are_arch_strings():
     assert choices(Network("resnet", ("10", "18"))) == ["resnet:10", "resnet:18"]
     assert choices(Network("googlenet")) == ["googlenet"]

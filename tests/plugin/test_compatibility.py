@@ -86,6 +86,7 @@ def test_what_a_plugin_needs_is_no_matter_of_pip_alone(site):
     assert "broken: Plugin 'acme' (acme-net 1.2) needs frcnn>=99" in run.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [".", "examples/frcnn-backbone-tinynet"])
 def test_our_own_distributions_declare_this_version(folder):
     project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]

@@ -36,11 +36,13 @@ def outcome(check):
     return outcomes(test_it=check, test_it_is_well=None)[0]
 
 
+@pytest.mark.slow
 def test_a_check_is_a_sentence():
     (one,) = outcomes()
     assert one == conformance.Outcome(Check("it is well"), "ok")
 
 
+@pytest.mark.slow
 def test_parameters_are_told_in_words():
     @pytest.mark.parametrize("training", [False, True])
     def test_it_runs(self, variant, training):
@@ -50,6 +52,7 @@ def test_parameters_are_told_in_words():
     assert told == [Check("it runs (training False)", "s"), Check("it runs (training True)", "s")]
 
 
+@pytest.mark.slow
 def test_one_variant_comes_after_another_and_what_is_of_none_before_them():
     def test_a(self, variant):
         pass
@@ -69,6 +72,7 @@ def test_one_variant_comes_after_another_and_what_is_of_none_before_them():
     ]
 
 
+@pytest.mark.slow
 def test_a_failed_check_says_why():
     def check(self):
         assert 1 + 1 == 3, "sums are off"
@@ -78,6 +82,7 @@ def test_a_failed_check_says_why():
     assert told.reason.startswith("sums are off")
 
 
+@pytest.mark.slow
 def test_an_error_names_its_kind():
     def check(self):
         raise ValueError("no such layer")
@@ -85,6 +90,7 @@ def test_an_error_names_its_kind():
     assert outcome(check).reason.startswith("ValueError: no such layer")
 
 
+@pytest.mark.slow
 def test_a_fixture_that_fails_fails_its_check():
     @pytest.fixture
     def drawing(self):
@@ -97,6 +103,7 @@ def test_a_fixture_that_fails_fails_its_check():
     assert (told.result, told.reason[:28]) == ("failed", "ValueError: it cannot be dra")
 
 
+@pytest.mark.slow
 def test_a_skipped_check_says_why():
     def check(self):
         pytest.skip("there is no GPU")

@@ -201,6 +201,7 @@ def test_what_a_plugin_takes_to_load_is_kept(site):
     assert 0.05 <= plugins.broken[0].seconds < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "distribution, parts",
     [("acme-net 1.2", ("acme-net", "1.2")), ("unknown distribution", ("", ""))],

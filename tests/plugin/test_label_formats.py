@@ -64,6 +64,7 @@ def test_what_is_not_there_is_an_error(tmp_path):
         recognise(tmp_path / "labels", FORMATS)
 
 
+@pytest.mark.slow
 def test_a_format_whose_modules_are_missing_is_not_asked(tmp_path):
     class Needy(LabelFormat):
         name, summary, requires = "needy", "for tests", ("a_module_that_is_not_there",)

@@ -110,6 +110,7 @@ def test_a_value_of_another_type_is_refused(value, kind, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.slow
 def test_a_type_is_described_by_what_to_type():
     assert describe(int | None) == "a whole number"
     assert describe(Literal["a", "b"]) == "one of a, b"

@@ -73,6 +73,7 @@ def test_missing_requirements_are_told_without_importing_them():
     assert registry("onnx").entry("onnx").missing == ("tensorrt_that_is_not_there.runtime",)
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named_with_what_to_type():
     with pytest.raises(
         errors.PluginError,

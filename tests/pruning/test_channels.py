@@ -117,6 +117,7 @@ PASSING = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", PASSING, ids=lambda layer: layer.name)
 def test_a_layer_that_treats_each_channel_by_itself_passes_them_on(layer):
     x = image()
@@ -137,6 +138,7 @@ JOINING = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("join", JOINING)
 def test_layers_that_join_two_maps_tie_their_channels(join):
     x = image()
@@ -395,6 +397,7 @@ def test_a_model_with_named_inputs_is_not_known():
 # The three parts ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_rpn_and_the_head_read_the_channels_of_the_map():
     channels = find_channels(toy.detector().parts)
     (last,) = [group for group in channels.groups if "features/conv3" in group.layers]
@@ -402,6 +405,7 @@ def test_the_rpn_and_the_head_read_the_channels_of_the_map():
     assert channels.inputs["rpn/rpn_conv1"] == channels.inputs["head/head_conv"] == (last,)
 
 
+@pytest.mark.slow
 def test_the_predictors_stay_and_what_they_read_does_not():
     channels = find_channels(toy.detector().parts)
     prunable = {layer: group.prunable for group in channels.groups for layer in group.layers}

@@ -79,6 +79,7 @@ def test_its_history_says_how_it_was_pruned(model):
     assert len(model.history) == 1
 
 
+@pytest.mark.slow
 def test_the_given_model_stays_as_it_is(model):
     before = model.to_archive()
     to_half(model)
@@ -88,6 +89,7 @@ def test_the_given_model_stays_as_it_is(model):
         assert (weight == before.weights[name]).all()
 
 
+@pytest.mark.slow
 def test_predictors_and_the_outputs_of_the_rpn_are_never_pruned(model):
     for pruned in (to_half(model), prune(model, Plan(model.detector.parts, SMALL), 1.0)):
         for name in ("rpn", "head"):
@@ -102,6 +104,7 @@ def test_frozen_layers_are_pruned_and_stay_frozen(model):
     assert layer.filters < model.detector.features.get_layer("conv0").filters == 8
 
 
+@pytest.mark.slow
 def test_named_layers_keep_their_filters(model):
     filters = {
         name: layer.filters
@@ -116,6 +119,7 @@ def test_a_threshold_out_of_range_is_refused(model):
         prune(model, Plan(model.detector.parts, SMALL), 1.5)
 
 
+@pytest.mark.slow
 def test_the_optimizers_state_does_not_come_along(model):
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
     optimizer.build(model.detector.trainable_variables)
@@ -139,11 +143,13 @@ def test_a_pruned_model_can_be_pruned_again_after_a_round_trip_through_a_file(mo
 # Names of layers --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_layers_may_be_named_with_their_part_or_without():
     parts = toy.detector().parts
     check_layer_names(parts, ["conv1", "features/conv1", "head/head_conv", "rpn_conv1"])
 
 
+@pytest.mark.slow
 def test_all_unknown_names_are_told_with_the_closest_one():
     with pytest.raises(FrcnnError) as error:
         check_layer_names(toy.detector().parts, ["conv1", "feature/conv2", "hed_conv", "xyz"])
@@ -155,6 +161,7 @@ def test_all_unknown_names_are_told_with_the_closest_one():
     ]
 
 
+@pytest.mark.slow
 def test_an_input_is_no_layer_to_exclude():
     parts = toy.detector().parts
     name = f"rpn/{parts['rpn'].layers[0].name}"

@@ -108,6 +108,7 @@ def test_a_pruned_detector_keeps_its_ranges_and_how_its_kernels_are_rounded(per_
     assert len(ranges(pruned).kernels["features/conv1"].shape) == per_channel
 
 
+@pytest.mark.slow
 def test_a_quantized_depthwise_layer_loses_what_belongs_to_channels_that_go():
     x = keras.Input((4, 4, 3))
     y = layers.Conv2D(3, 1, name="a")(x)

@@ -200,6 +200,7 @@ def test_layers_that_pruning_does_not_know_are_copied_as_they_are(unknown):
     np.testing.assert_allclose(smaller(images), parts["features"](images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_layers_keep_their_precision():
     parts = toy.detector(precision="mixed_bfloat16").parts
     channels = find_channels(parts)
@@ -212,6 +213,7 @@ def test_layers_keep_their_precision():
     assert conv0.compute_dtype == "bfloat16" and conv0.kernel.dtype == "float32"
 
 
+@pytest.mark.slow
 def test_nothing_named_means_an_equal_network_of_its_own():
     parts = toy.detector().parts
     channels = find_channels(parts)

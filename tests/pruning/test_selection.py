@@ -68,6 +68,7 @@ def slow_select(scores, threshold, granularity, minimum):
     return left
 
 
+@pytest.mark.slow
 def test_any_choice_is_that_of_taking_the_worst_away_one_by_one():
     choose = random.Random(0)
     for _ in range(300):

@@ -36,6 +36,7 @@ def test_layers_that_pruning_does_not_know_are_counted_as_they_are():
     assert sizes.num_parameters({groups["features/b"]: 2}) == 16 + 8 + 2 * (4 + 1 + 1) + 1
 
 
+@pytest.mark.slow
 def test_operations_are_those_of_the_network_that_is_built():
     model = toy.model()
     detector = model.detector

@@ -84,6 +84,7 @@ def test_a_layer_that_cuts_off_is_one_with_what_it_reads(draw):
     assert ranged(model) == {"images", "relu"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw",
     [

@@ -88,6 +88,7 @@ def test_a_model_file_holds_ranges_and_counters(per_channel):
     assert all(layer.compute_dtype == "bfloat16" for layer in quantizers(again))
 
 
+@pytest.mark.slow
 def test_another_precision_changes_nothing_else():
     (part,) = quantize(small(), per_channel_weights=True).values()
     mixed = keras.models.model_from_json(with_precision(part.to_json(), "mixed_float16"))

@@ -187,6 +187,7 @@ def test_mixed_precision_gives_losses_close_to_float32s(precision):
             assert ranges(found.parts).tensors[name] == pytest.approx(value, rel=0.05)
 
 
+@pytest.mark.slow
 def test_images_of_different_sizes_have_the_ranges_that_they_have_alone():
     """What a batch pads with, here large numbers, is in no range."""
     parts = quantized_detector().parts

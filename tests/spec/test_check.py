@@ -309,6 +309,7 @@ def written(path, value):
     return "".join(f"{block} {{ " for block in blocks) + name + text + " }" * len(blocks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -545,6 +546,7 @@ def test_a_class_that_is_mapped_twice_to_the_same_is_fine(plugins):
 # --- fields without effect
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -886,6 +888,7 @@ def test_fields_of_a_dataset_spec_without_effect_are_warnings():
     assert dataset_problems(text, with_files=False) == [("warning", "image_directory_path")]
 
 
+@pytest.mark.slow
 def test_how_rare_a_class_is_must_be_above_zero():
     entry = "minimum_target_class_imbalance { key: 'van' value: 0 }"
     text = f"kitti_config {{ {KITTI} }} sample_modifier_config {{ {entry} }}"

@@ -85,6 +85,7 @@ def test_resizing_is_not_optional_and_a_spec_that_says_so_is_told(plugins):
     assert "keeping its aspect" in message
 
 
+@pytest.mark.slow
 def test_a_spec_without_a_size_is_offered_both_kinds(plugins):
     _, (message,) = problems(plugins, "", "")
     assert "size_height_width {" in message

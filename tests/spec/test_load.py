@@ -82,6 +82,7 @@ def test_an_enum_is_written_by_name_or_by_number(written):
     assert spec.message.model_config.input_image_config.image_type == GRAY_SCALE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_protobuf_makes_of_a_damaged_spec_we_make_of_it_too(examples, seed):
     text = (examples / EXPERIMENTS[0]).read_text()
@@ -374,6 +375,7 @@ def test_of_two_members_of_a_oneof_the_last_counts_and_a_warning_tells():
     assert not spec.wrote("training_config.optimizer.adam.lr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind"), [(EXPERIMENTS[0], "Experiment"), (DATASETS[0], "DatasetExportConfig")]
 )

@@ -48,6 +48,7 @@ def test_a_default_is_what_a_spec_that_leaves_the_field_out_gets():
     assert rows("KITTIConfig")["partition_mode"][1] == '`"shuffled"`'
 
 
+@pytest.mark.slow
 def test_members_of_a_oneof_exclude_each_other():
     assert (
         "Excludes `gt_matching_iou_threshold`."

@@ -99,6 +99,7 @@ def test_each_box_is_seen_in_its_own_image():
     assert best_overlaps(boxes, Anchors((16.0,), (1.0,))).tolist() == [1.0, 0.0]
 
 
+@pytest.mark.slow
 def test_anchors_that_fit_into_no_image():
     anchors = Anchors((16.0, 64.0, 256.0), (1.0,))
     # 64 does not fit into 64: the centres that are nearest to the middle are at 24 and 40.

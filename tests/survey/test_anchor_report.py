@@ -67,6 +67,7 @@ def test_anchors_that_fit_into_no_image_are_named():
     assert report.never_inside == ((256.0, 256.0),)
 
 
+@pytest.mark.slow
 def test_no_object_is_an_error():
     with pytest.raises(DataError, match="no object to train on"):
         report_on(table_of(item("car", 16, 16, 32, 25)), VIEW, Anchors((16.0,), (1.0,)), 0.7)

@@ -29,6 +29,7 @@ def test_the_anchors_that_boxes_were_made_of_are_found():
     assert cover(boxes, found, 0.7).covered == 1
 
 
+@pytest.mark.slow
 def test_numbers_of_scales_and_ratios_stay():
     boxes = boxes_of([(20, 50), (70, 30), (100, 100)], 30, noise=0.3)
     found = suggest(boxes, Anchors((64.0, 128.0, 256.0), (1.0, 2.0)), 0.7)
@@ -69,6 +70,7 @@ def test_boxes_in_several_sizes_are_fitted_in_all_of_them():
     assert 32 <= small <= 32 / 0.7
 
 
+@pytest.mark.slow
 def test_the_same_boxes_give_the_same_anchors():
     boxes, given = boxes_of([(20, 50), (70, 30)], 40, noise=0.5), Anchors((64.0,), (1.0, 2.0))
     assert suggest(boxes, given, 0.7) == suggest(boxes, given, 0.7)

@@ -245,6 +245,7 @@ def test_all_flaws_of_a_set_are_reported_at_once(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_quick_look_knows_the_same_pixels_again_only_in_the_same_file(tmp_path):
     made = BrokenSet(tmp_path)
     data = jpeg(9)

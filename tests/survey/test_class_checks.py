@@ -1,3 +1,5 @@
+import pytest
+
 from frcnn_core.data.classes import ClassMap
 from frcnn_core.survey.class_checks import ClassCounts, check_classes
 
@@ -54,6 +56,7 @@ def test_objects_of_all_labels_of_a_class_are_counted_together():
     ]
 
 
+@pytest.mark.slow
 def test_a_class_without_objects_is_told_for_each_split():
     made = counts(car=10)
     findings = list(check_classes(made, ["training", "validation"], ClassMap.of({"car": "car"})))

@@ -45,6 +45,7 @@ def experiment(made, source, split="validation_fold: 0"):
     return loads(f"{text[:start]}{source} {split} {text[end:]}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["shuffled", "random"])
 def test_partitions_are_those_that_dataset_convert_writes(made, tmp_path, mode):
     spec = dataset_spec(made, f'partition_mode: "{mode}" val_split: 30')
@@ -161,6 +162,7 @@ def test_a_spec_is_refused_for_what_it_says_of_data_but_not_of_the_optimizer(mad
         survey.of_experiment(spec, installed())
 
 
+@pytest.mark.slow
 def test_anchors_threshold_and_zoom_are_those_of_the_spec(made):
     text = made.spec.replace(
         "training_config {", "training_config { enable_augmentation: True rpn_max_overlap: 0.6"

@@ -1,3 +1,5 @@
+import pytest
+
 from frcnn_core.data.labels import Object
 from frcnn_core.survey.duplicates import SeenImages
 
@@ -27,6 +29,7 @@ def test_the_other_split_weighs_more_than_the_own():
     )
 
 
+@pytest.mark.slow
 def test_the_order_of_objects_does_not_matter_and_their_class_does():
     seen = SeenImages()
     codes(seen, b"1", "a.png", "training", [CAR, BUS])

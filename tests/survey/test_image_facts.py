@@ -88,6 +88,7 @@ def test_a_missing_file_is_named(tmp_path, quick):
         examine(tmp_path / "gone.png", quick=quick)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_every_kind_of_png_is_as_long_as_it_says(tmp_path, mode):
     if mode == "I;16":

@@ -33,6 +33,7 @@ def test_several_threads_work():
     assert len(list(in_order(lambda _: barrier.wait(), range(2), threads=2))) == 2
 
 
+@pytest.mark.slow
 def test_an_error_comes_out_at_its_place():
     def fail_at_three(number):
         if number == 3:

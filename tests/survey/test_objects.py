@@ -111,6 +111,7 @@ def test_nothing_at_all_is_no_reason_to_fail():
     assert statistics.as_dict(table, "network")["boxes"] == {}
 
 
+@pytest.mark.slow
 def test_progress_counts_the_images_of_all_splits():
     told = []
     gather([split("a", file(), file()), split("b", file())], progress=lambda *n: told.append(n))

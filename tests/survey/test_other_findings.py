@@ -225,6 +225,7 @@ def test_a_damaged_record_file_is_told_and_the_others_are_looked_at(of_records, 
     ]
 
 
+@pytest.mark.slow
 def test_without_a_record_to_train_on_every_class_is_absent(of_records):
     report = of_records([record("a")])
     assert told(report) == [("absent-class", "car")]
@@ -241,6 +242,7 @@ def test_records_that_are_not_there_are_an_unusable_source(of_records, tmp_path)
     assert told(report) == [("unusable-source", "gone*")]
 
 
+@pytest.mark.slow
 def test_evaluation_keeps_what_training_drops(tmp_path):
     made = BrokenSet(tmp_path)
     made.preprocessing = "min_bbox_height: 5"

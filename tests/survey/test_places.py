@@ -3,6 +3,7 @@ import pytest
 from frcnn_core.survey.places import place_and_reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "place", "reason"),
     [

@@ -62,5 +62,6 @@ def test_names_are_escaped():
     assert plots.legend(["<a>", "b"]).count("&lt;a&gt;") == 1
 
 
+@pytest.mark.slow
 def test_one_series_alone_needs_no_legend():
     assert plots.legend(["training"]) == ""

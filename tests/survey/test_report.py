@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from frcnn_core.survey.findings import KINDS, Finding, Severity
 from frcnn_core.survey.report import Report
 
@@ -31,6 +33,7 @@ def test_what_is_no_number_is_text_in_json():
     assert json.loads(json.dumps(content, allow_nan=False))["box"] == [1, "nan", "inf", 4]
 
 
+@pytest.mark.slow
 def test_a_finding_reads_as_a_line():
     finding = Finding("zero-area", "a.txt:3", "no width.", "a.png", "car", (1, 2.5, 1, 4))
     assert str(finding) == "a.txt:3: car, box 1 2.5 1 4: no width."

@@ -44,6 +44,7 @@ def test_boxes_below_a_pixel_or_the_least_size_are_not_large_enough():
     assert evaluated.large_enough(boxes).tolist() == [True, False, True]
 
 
+@pytest.mark.slow
 def test_classes_are_mapped_in_any_case():
     view = NetworkView(Preprocessing(40, 60), CARS)
     assert [view.class_of(name) for name in ("car", "VAN", "bus")] == ["vehicle", "vehicle", None]

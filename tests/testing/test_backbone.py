@@ -371,6 +371,7 @@ def test_a_broken_one_fails(failures, check, broken):
     assert failures(contract_of(broken()), check)
 
 
+@pytest.mark.slow
 def test_a_plan_that_covers_all_passes(failures):
     (check,) = [name for name in BROKEN if "import_plan" in name]
     assert failures(contract_of(with_plan(*UNITS)()), check) == {}

@@ -268,5 +268,6 @@ def test_every_check_has_a_broken_format():
     assert {check for _, check in mark.args[1]} == ours
 
 
+@pytest.mark.slow
 def test_its_options_are_those_of_the_component():
     assert contract_of(JsonLines())().options() == NoOptions()

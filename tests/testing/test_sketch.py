@@ -52,6 +52,7 @@ def test_a_layer_that_needs_a_value_is_drawn_in_full():
     assert sketch(network)(np.ones((1, 4), "float32")).numpy().tolist() == [[2.0] * 4]
 
 
+@pytest.mark.slow
 def test_an_error_is_that_of_the_drawing():
     def network():
         raise ValueError("no such variant")

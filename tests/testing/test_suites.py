@@ -102,6 +102,7 @@ def test_a_metric_takes_none():
     assert suite("metric", Half()).given == {}
 
 
+@pytest.mark.slow
 def test_variants_can_be_chosen():
     resnet = installed().backbones.get("resnet")
     assert suite("backbone", resnet, only_variants=("10",)).only_variants == ("10",)

@@ -137,6 +137,7 @@ def test_a_resumed_training_goes_on_in_the_folder_of_the_first(tmp_path):
     assert len(list((tmp_path / "logs").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_without_a_visualizer_there_are_no_logs(tmp_path):
     TrainingLog(tmp_path, trainer()).take(epoch_done(1))
     assert not (tmp_path / "logs").exists()

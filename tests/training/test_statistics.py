@@ -18,6 +18,7 @@ def norms(detector) -> list[BatchNormalization]:
     return [layer for layer in layers if isinstance(layer, BatchNormalization)]
 
 
+@pytest.mark.slow
 def test_the_statistics_are_the_mean_of_what_each_batch_shows_a_layer():
     detector = toy.detector(freeze_bn=True)
     batches = [noise(16, 0), noise(16, 1)]
@@ -31,6 +32,7 @@ def test_the_statistics_are_the_mean_of_what_each_batch_shows_a_layer():
     np.testing.assert_allclose(norm.moving_variance, variances, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_only_the_statistics_that_are_asked_for_are_measured():
     detector = toy.detector(freeze_bn=True)
     given = {"conv0_bn", "conv1_bn"}
@@ -42,6 +44,7 @@ def test_only_the_statistics_that_are_asked_for_are_measured():
     assert all(norm.frozen_statistics for norm in norms(detector))
 
 
+@pytest.mark.slow
 def test_afterwards_the_statistics_are_frozen_again():
     detector = toy.detector(freeze_bn=True)
     calibration.measure_statistics(detector, [noise(32, 0)], SETTINGS)
@@ -53,6 +56,7 @@ def test_afterwards_the_statistics_are_frozen_again():
         np.testing.assert_array_equal(norm.moving_mean, mean)
 
 
+@pytest.mark.slow
 def test_nothing_but_statistics_changes():
     detector = toy.detector(freeze_bn=True)
     before = [variable.numpy() for variable in detector.trainable_variables]
@@ -61,6 +65,7 @@ def test_nothing_but_statistics_changes():
         np.testing.assert_array_equal(variable, value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes, used", [((16, 16, 16), 2), ((32, 2), 1), ((4, 4), 2)])
 def test_no_more_batches_are_drawn_than_needed(sizes, used):
     drawn = []
@@ -75,6 +80,7 @@ def test_no_more_batches_are_drawn_than_needed(sizes, used):
     assert calibration.NUM_IMAGES == 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "each, processes, together",
     [(2, 1, 2), (2, 2, 4), (4, 16, 32), (64, 2, 64)],

@@ -82,6 +82,7 @@ def test_a_run_that_fails_says_why_and_the_error_goes_on(log, error, verbosity, 
     assert (last["status"], last["verbosity"], last["message"]) == ("FAILURE", verbosity, message)
 
 
+@pytest.mark.slow
 def test_a_status_file_that_cannot_be_written_is_warned_about_once(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     log = StatusLog(tmp_path / "file" / "status.json")

@@ -68,6 +68,7 @@ def test_a_resumed_training_continues_the_curves_of_the_first(tmp_path, read):
     assert [step for step, _ in points(read(directory), "loss")] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_fresh_training_never_shares_a_folder(tmp_path):
     (tmp_path / "logs" / "20260309-120000").mkdir(parents=True)
     directory = run_directory(tmp_path, resumed=False, now=NOON)

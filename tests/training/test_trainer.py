@@ -163,6 +163,7 @@ def training(
     return made
 
 
+@pytest.mark.slow
 def test_a_step_goes_down_the_gradient_by_the_rate(tmp_path):
     made = training(tmp_path, [[3.0]], num_epochs=1)
     (step,) = made.run(StepDone)
@@ -171,6 +172,7 @@ def test_a_step_goes_down_the_gradient_by_the_rate(tmp_path):
     assert made.weight == pytest.approx(1 + 0.1 * 4)
 
 
+@pytest.mark.slow
 def test_steps_and_epochs_are_told_in_their_order(tmp_path):
     made = training(tmp_path, [[3.0], [3.0]])
     told = [(type(event), event.epoch) for event in made.run()]
@@ -237,12 +239,14 @@ def test_the_best_epoch_is_kept_until_it_is_beaten(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_validation_comes_every_period_and_at_the_end(tmp_path):
     made = training(tmp_path, num_epochs=5, validation_period=2, mAPs=[0.1] * 5)
     validated = [epoch.epoch for epoch in made.run(EpochDone) if epoch.validation]
     assert validated == [2, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_holds_weights_optimizer_and_progress(tmp_path):
     made = training(tmp_path, [[3.0], [3.0]], num_epochs=1)
     made.run()
@@ -254,6 +258,7 @@ def test_a_checkpoint_holds_weights_optimizer_and_progress(tmp_path):
     assert [v.item() for name, v in stored.optimizer.items() if "iteration" in name] == [2]
 
 
+@pytest.mark.slow
 def test_checkpoints_are_encrypted_with_the_key(tmp_path):
     training(tmp_path, num_epochs=1, key="secret").run()
     assert archive.read(tmp_path / "net.epoch_1.tlt", "secret").manifest["arch"] == "resnet:10"
@@ -284,6 +289,7 @@ def test_stop_saves_after_the_current_step_and_ends(tmp_path):
     assert (progress["epoch"], progress["step"], progress["images"]) == (1, 2, 2)
 
 
+@pytest.mark.slow
 def test_a_stop_at_the_last_step_of_an_epoch_leaves_nothing_to_do_but_its_end(tmp_path):
     made = training(tmp_path, [[3.0]], num_epochs=1)
     events = made.trainer.run()
@@ -328,6 +334,7 @@ def test_it_stops_early_when_the_loss_no_longer_falls(tmp_path):
     assert made.files() == ["net.epoch_4.tlt"]
 
 
+@pytest.mark.slow
 def test_it_goes_on_while_the_loss_falls(tmp_path):
     made = training(tmp_path, num_epochs=6, early_stopping=EarlyStopping(patience=1))
     assert len(made.run(EpochDone)) == 6
@@ -340,6 +347,7 @@ def test_a_fall_of_less_than_min_delta_is_none(tmp_path):
     assert [epoch.epoch for epoch in made.run(EpochDone)] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_patience_counts_on_in_a_resumed_training(tmp_path):
     waited = Progress(epoch=2, lowest_loss=1.0, epochs_since_lowest=1)
     made = training(
@@ -374,6 +382,7 @@ def test_every_image_of_every_epoch_has_random_numbers_of_its_own(tmp_path):
     assert len(streams) == 2 * 3 * 4
 
 
+@pytest.mark.slow
 def test_a_checkpoint_in_mid_epoch_goes_on_with_as_many_images_per_step_only(tmp_path):
     made = training(tmp_path, [[3.0, 4.0], [5.0, 6.0]], num_epochs=1)
     next(made.trainer.run())
@@ -401,6 +410,7 @@ def seeds_of(folder, epoch, workers=ALONE):
     return drawn
 
 
+@pytest.mark.slow
 def test_an_image_draws_by_its_place_in_the_epoch_in_whichever_process(tmp_path):
     whole = seeds_of(tmp_path / "whole", [[3.0] * 4, [3.0] * 3])
     first = seeds_of(tmp_path / "first", [[3.0] * 2, [3.0] * 2], Workers(rank=0, size=2))
@@ -424,6 +434,7 @@ class Fillers(ListedBatches):
             yield batch._replace(names=tf.fill(batch.names.shape, ""))
 
 
+@pytest.mark.slow
 def test_a_filler_is_no_image_and_has_no_weight(tmp_path):
     @dataclass(frozen=True)
     class Told(Workers):
@@ -443,6 +454,7 @@ def test_a_filler_is_no_image_and_has_no_weight(tmp_path):
     assert told == [[1, 2, 0], [0.5, 1, 0], [0, 0, 0]]
 
 
+@pytest.mark.slow
 def test_a_stop_waits_until_all_processes_know(tmp_path):
     made = training(tmp_path, [[3.0]] * 4, num_epochs=1, workers=Workers(size=2))
     steps = []

@@ -146,6 +146,7 @@ def test_a_legacy_tlt_says_how_its_weights_can_be_had(tmp_path):
         read_weights(tmp_path / "old.tlt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "kind"),
     [

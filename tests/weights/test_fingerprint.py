@@ -73,6 +73,7 @@ def inputs(preprocessing):
     return [preprocessing.normalize(image).numpy() for image in scenes()]
 
 
+@pytest.mark.slow
 def test_a_network_that_sees_what_it_saw_in_training_correlates_in_every_layer():
     features, head = network()
     remember(features, head, MOBILENET)
@@ -86,6 +87,7 @@ def test_a_network_that_sees_what_it_saw_in_training_correlates_in_every_layer()
     assert found[2].correlation > 0.95
 
 
+@pytest.mark.slow
 def test_kernels_in_a_wrong_order_do_not_correlate():
     features, head = network()
     remember(features, head, MOBILENET)
@@ -96,6 +98,7 @@ def test_kernels_in_a_wrong_order_do_not_correlate():
     assert found[0].correlation < 0.6
 
 
+@pytest.mark.slow
 def test_images_on_another_scale_show_in_the_ratio_and_not_in_the_correlation():
     features, head = network()
     remember(features, head, MOBILENET)
@@ -105,11 +108,13 @@ def test_images_on_another_scale_show_in_the_ratio_and_not_in_the_correlation():
     assert first.ratio == pytest.approx(100, rel=0.01)
 
 
+@pytest.mark.slow
 def test_statistics_that_are_all_alike_tell_nothing():
     features, head = network()
     assert [fit.correlation for fit in fits(features, head, inputs(MOBILENET))] == [None] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMON)
 def test_the_preprocessing_of_the_training_is_the_best_guess(name):
     images = COMMON[name]
@@ -125,6 +130,7 @@ def test_the_preprocessing_of_the_training_is_the_best_guess(name):
     assert any(guess.preprocessing == given for guess in others)
 
 
+@pytest.mark.slow
 def test_what_the_spec_says_wins_where_it_is_right():
     features, head = network()
     trained = Preprocessing(height=SIDE, width=SIDE, means=(100.0, 90.0, 80.0), scale=60.0)

@@ -67,6 +67,7 @@ def close(found, expected) -> None:
     np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_darknet_53_computes_what_the_source_does(importing, tmp_path):
     images, net = pixels(96, 96), Network()
     expected_map, expected_vector = darknet53(net, images / 255)
@@ -80,6 +81,7 @@ def test_darknet_53_computes_what_the_source_does(importing, tmp_path):
     assert imported.unused == "1,025,000 numbers at the end (a classifier or a detector)"
 
 
+@pytest.mark.slow
 def test_darknet_19_computes_what_the_source_does_up_to_stride_16(importing, tmp_path):
     images, net = pixels(64, 96), Network()
     expected_map, _ = darknet19(net, images / 255)
@@ -89,6 +91,7 @@ def test_darknet_19_computes_what_the_source_does_up_to_stride_16(importing, tmp
     assert imported.left_out == () and imported.unused == ""
 
 
+@pytest.mark.slow
 def test_the_head_of_darknet_19_halves_by_a_stride_where_the_paper_pools(importing, tmp_path):
     """TLT's head has a stride of 2 in place of the fifth pool; without pool_size_2x neither."""
     images, net = pixels(64, 64), Network()
@@ -110,6 +113,7 @@ def test_the_head_of_darknet_19_halves_by_a_stride_where_the_paper_pools(importi
     close(head(expected), tf.reduce_mean(x, (1, 2)))
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_with_the_feature_extractor_leaves_the_head_out(importing, tmp_path):
     net = Network()
     darknet19(net, pixels(32, 32) / 255)
@@ -119,6 +123,7 @@ def test_a_file_that_ends_with_the_feature_extractor_leaves_the_head_out(importi
     assert imported.left_out == tuple(f"b5_conv{i}" for i in range(1, 6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut, message", [(4, "b5_conv5: "), (None, "no darknet:53")])
 def test_a_file_that_ends_too_early_is_refused(cut, message, importing, tmp_path):
     net = Network()

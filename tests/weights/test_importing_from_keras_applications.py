@@ -34,6 +34,7 @@ def layer_at_stride_16(model: keras.Model, name: str | None) -> str:
     return [layer.name for layer in model.layers if layer.name.startswith("block5")][-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arch",
     [
@@ -71,6 +72,7 @@ def close(found, expected) -> None:
     np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["weights.weights.h5", "weights.h5", "whole.h5"])
 def test_every_format_that_keras_writes_is_imported(importing, tmp_path, name):
     theirs = keras_applications.MobileNetV2(weights=None, classes=2, input_shape=(64, 64, 3))
@@ -90,6 +92,7 @@ def test_every_format_that_keras_writes_is_imported(importing, tmp_path, name):
     close(features(ours.normalize(images)), np.asarray(expected))
 
 
+@pytest.mark.slow
 def test_a_network_without_its_last_stages_is_imported_as_far_as_it_goes(importing, tmp_path):
     theirs = keras_applications.MobileNetV2(weights=None, include_top=False)
     randomize(theirs)
@@ -101,6 +104,7 @@ def test_a_network_without_its_last_stages_is_imported_as_far_as_it_goes(importi
     assert "block_12_project" in imported.layers and "block_13_expand" in imported.layers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", ["variances", "deviations"])
 def test_the_normalization_inside_an_efficientnet_becomes_preprocessing(
     stored, importing, tmp_path

@@ -118,6 +118,7 @@ def mobilenet_v2(net, x):
     return at_16, tf.reduce_mean(x, (1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arch, network, size",
     [
@@ -193,6 +194,7 @@ def test_what_cannot_be_represented_is_refused_with_the_reason(arch, reason, imp
         importing(tmp_path / "w.safetensors", arch)
 
 
+@pytest.mark.slow
 def test_a_state_dict_of_another_network_is_refused_by_the_first_key_it_lacks(importing, tmp_path):
     net = Network()
     mobilenet_v2(net, pixels(32, 32))
@@ -201,6 +203,7 @@ def test_a_state_dict_of_another_network_is_refused_by_the_first_key_it_lacks(im
         importing(tmp_path / "w.safetensors", "resnet:18")
 
 
+@pytest.mark.slow
 def test_a_narrower_network_is_refused_by_its_shapes(importing, tmp_path):
     net = Network()
     mobilenet_v2(net, pixels(32, 32))

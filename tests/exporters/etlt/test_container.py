@@ -34,6 +34,7 @@ def test_without_the_right_key_it_is_told_how_to_give_it(tmp_path, key, message)
         container.read(path, key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [0, 2, 4, 8, 13, 40, 80, 97])
 def test_a_file_that_is_cut_anywhere_says_so(length):
     data = container.pack(b"an ONNX model", key=KEY)

@@ -39,6 +39,7 @@ def test_the_onnx_exporters_graph_is_in_it(model, path):
     assert inside.metadata_props == expected.metadata_props
 
 
+@pytest.mark.slow
 def test_with_its_key_it_detects_what_the_model_detects(model, path):
     runtime = Etlt().load(path, key=KEY)
     images = np.random.default_rng(0).standard_normal((2, 64, 96, 3), "float32")

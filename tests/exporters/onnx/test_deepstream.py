@@ -59,6 +59,7 @@ def whole(model, tmp_path, **given):
     return configured((tmp_path / "config_infer_primary.txt").read_text())["property"]
 
 
+@pytest.mark.slow
 def test_labels_are_the_classes_by_number_and_background_last(model, folder):
     """The rows of NMS have class 0 for the first name; training has sorted the names."""
     assert model.class_names == ("car", "person")

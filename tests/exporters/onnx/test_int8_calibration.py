@@ -69,6 +69,7 @@ def test_histograms_count_absolute_values():
     assert np.abs(found[name] - expected).sum() < values.size / 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finder", ["percentile", "entropy"])
 def test_other_finders_cut_off_some_of_the_largest_values(finder, ranges):
     options = Int8Options(range_finder=finder, percentile=99)

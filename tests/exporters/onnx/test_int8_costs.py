@@ -24,6 +24,7 @@ def exported(folder, *, bad=()):
     return folder / "int8.onnx", proto
 
 
+@pytest.mark.slow
 def test_every_layer_in_int8_has_a_cost_and_the_first_is_the_costliest(tmp_path):
     path, proto = exported(tmp_path)
     found = layer_costs(path, int8_toy.noise())
@@ -33,6 +34,7 @@ def test_every_layer_in_int8_has_a_cost_and_the_first_is_the_costliest(tmp_path)
     assert all(0 < error < 0.1 for error in errors)
 
 
+@pytest.mark.slow
 def test_the_layer_that_reads_a_tensor_of_a_bad_range_is_the_costliest(tmp_path):
     path, _ = exported(tmp_path, bad=["features/conv1_act"])
     first, second, *_ = layer_costs(path, int8_toy.noise())

@@ -75,6 +75,7 @@ def test_a_file_of_a_fixed_batch_runs_any_number_of_images(model, tmp_path):
     compare(path, model, pictures(3))
 
 
+@pytest.mark.slow
 def test_float16_halves_the_weights_and_leaves_anchors_as_they_are(model, tmp_path):
     path = export(model, tmp_path, data_type="fp16")
     compare(path, model, pictures(), atol=0.05)
@@ -149,6 +150,7 @@ def test_ranges_are_written_where_they_are_asked_for(int8):
     assert ranges["input_image"] == pytest.approx(np.abs(pictures()).max())
 
 
+@pytest.mark.slow
 def test_pixels_are_preprocessed_in_the_graph(model, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 50, 131, 3), np.uint8)
     preprocessing = Preprocessing(HEIGHT, WIDTH, means=(128.0,) * 3, scale=64.0)
@@ -166,6 +168,7 @@ def test_pixels_are_preprocessed_in_the_graph(model, tmp_path):
     np.testing.assert_allclose(found["boxes"], expected.boxes / scale, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_xml_names_classes_and_preprocessing_in_its_rt_info(model, tmp_path):
     path = export(model, tmp_path)
     said = openvino.Core().read_model(str(path)).get_rt_info(["framework"]).value
@@ -176,6 +179,7 @@ def test_the_xml_names_classes_and_preprocessing_in_its_rt_info(model, tmp_path)
     assert runtime.settings == SETTINGS
 
 
+@pytest.mark.slow
 def test_a_file_of_any_name_runs(model, tmp_path):
     path = tmp_path / "detector.openvino"
     OpenVino().export(model, path, settings=SETTINGS, options=OpenVinoOptions())

@@ -76,6 +76,7 @@ def test_nothing_beside_the_engine_is_overwritten(tensorrt, tmp_path):
     assert not tensorrt.built
 
 
+@pytest.mark.slow
 def test_a_workspace_is_in_bytes_or_below_1024_in_gib(tensorrt, tmp_path):
     for number, (given, expected) in enumerate(((2, 2 << 30), (1 << 29, 1 << 29))):
         TensorRT().export(

@@ -63,6 +63,7 @@ def test_weights_beyond_float16_are_cut_off_and_named(caplog):
     assert "w has weights up to 1e+06" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_detector_finds_the_same_up_to_rounding(small_onnx):
     converted = float16.convert(small_onnx)
     images = np.random.default_rng(0).standard_normal((2, 3, 64, 96)).astype(np.float32)

@@ -18,6 +18,7 @@ def by_path(parts):
     return {rounded.path: rounded for rounded in rounded_tensors(parts).values()}
 
 
+@pytest.mark.slow
 def test_an_activation_is_made_by_the_convolution_and_normalization_before_it(parts):
     found = by_path(parts)
     names = {f"features/{name}" for name in ("conv0", "conv0_bn", "conv0_act")}
