@@ -1,5 +1,5 @@
 # make install   a virtual environment in .venv with frcnn and its development tools
-# make fast      the tests that take no time: a minute and a half
+# make fast      the tests that take no time each
 # make check     lint, format check and types
 # make test      both, and all that trains, exports or builds; what CI runs
 # make conformance   every variant of every backbone, and every benchmark on something small
